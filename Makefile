@@ -1,0 +1,54 @@
+# make reproduce   the whole study of the small world: own environment, install, every run, tables, figures, verdicts
+# make test        the tests
+# make smoke       every stage of the workflow in under a minute
+# make lint        style of Python and Snakemake code
+# make bench       wall time and peak memory of the stages of the last `make reproduce`
+# make base        train the small world's base model again (the committed one stands in for a download)
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= all
+SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES)
+# Every training process uses the threads that its config gives it; libraries must not add their own.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: reproduce test smoke lint bench base report clean
+
+reproduce: $(VENV)/installed
+	$(SNAKEMAKE)
+
+smoke: $(VENV)/installed
+	$(SNAKEMAKE) --config study=config/smoke.yaml
+
+base: $(VENV)/installed
+	$(SNAKEMAKE) base
+
+report: $(VENV)/installed
+	$(SNAKEMAKE) --report results/small/report.html
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/snakemake --lint
+
+bench: $(VENV)/installed
+	$(BIN)/hdpo bench config/small.yaml
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("hdpo needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) .snakemake results/small results/smoke

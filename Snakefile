@@ -1,0 +1,172 @@
+# The whole study: base model → {GRPO} ∪ {HDPO: teacher × λ} × seeds → test → summary → tables, figures → check.
+#
+#   snakemake --cores all                                      the small world (config/small.yaml)
+#   snakemake --cores all --config study=config/smoke.yaml     every stage in under a minute
+#
+# Every rule calls the `hdpo` command, so each stage also runs by hand. Training keeps its checkpoints in
+# results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
+from pathlib import Path
+
+from hdpo.config import load_study_or_exit
+
+STUDY = config.get("study", "config/small.yaml")
+study = load_study_or_exit(STUDY)
+ROOT = str(study.root)
+BASE = Path(study.base_path)
+# A local base model is an input of every run; a hub name is resolved by transformers.
+BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else []
+TABLES = ["table1", "table1_paper", "table2"]
+FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
+
+
+wildcard_constraints:
+    run="|".join(study.runs),
+    seed=r"\d+",
+
+
+def run_hash(wildcards):
+    """Identity of a run's config: a changed value retrains the runs that it touches, and no other."""
+    return study.run(wildcards.run, int(wildcards.seed)).hash
+
+
+rule all:
+    input:
+        f"{ROOT}/check.md",
+        expand(f"{ROOT}/tables/{{table}}.md", table=TABLES),
+        expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
+
+
+rule base:
+    output:
+        model=f"{study.built_base}/model.safetensors",
+        provenance=f"{study.built_base}/provenance.json",
+    params:
+        out=str(study.built_base),
+        hash=study.pretrain_hash,
+    threads: workflow.cores
+    log:
+        f"{ROOT}/logs/base.log",
+    shell:
+        "hdpo base {STUDY:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule train:
+    input:
+        BASE_FILES,
+    output:
+        metrics=f"{ROOT}/runs/{{run}}/seed{{seed}}/metrics.jsonl",
+        evals=f"{ROOT}/runs/{{run}}/seed{{seed}}/evals.parquet",
+        model=f"{ROOT}/runs/{{run}}/seed{{seed}}/model/model.safetensors",
+        provenance=f"{ROOT}/runs/{{run}}/seed{{seed}}/run.json",
+    params:
+        hash=run_hash,
+    threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        mem_mb=study.hardware.memory_mb,
+    log:
+        f"{ROOT}/logs/train-{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/train-{{run}}-seed{{seed}}.tsv"
+    shell:
+        "hdpo train {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        rules.train.output.model,
+    output:
+        outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
+    params:
+        hash=run_hash,
+    threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        mem_mb=study.hardware.memory_mb,
+    log:
+        f"{ROOT}/logs/evaluate-{{run}}-seed{{seed}}.log",
+    shell:
+        "hdpo evaluate {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+
+
+rule evaluate_base:
+    input:
+        BASE_FILES,
+    output:
+        outcomes=f"{ROOT}/eval/base/seed0.parquet",
+    params:
+        hash=study.pretrain_hash,
+    threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        mem_mb=study.hardware.memory_mb,
+    log:
+        f"{ROOT}/logs/evaluate-base.log",
+    shell:
+        "hdpo evaluate {STUDY:q} --run base --seed 0 > {log:q} 2>&1"
+
+
+rule summary:
+    input:
+        expand(rules.train.output, run=study.runs, seed=study.seeds),
+        expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
+        rules.evaluate_base.output,
+    output:
+        f"{ROOT}/summary.csv",
+    params:
+        hash=study.identity,
+    log:
+        f"{ROOT}/logs/summary.log",
+    shell:
+        "hdpo summary {STUDY:q} > {log:q} 2>&1"
+
+
+rule tables:
+    input:
+        rules.summary.output,
+        "paper/reported.csv",
+        "config/paper.yaml",
+    output:
+        report(
+            expand(f"{ROOT}/tables/{{table}}.csv", table=TABLES),
+            category="Tables",
+            caption="paper/captions/tables.rst",
+        ),
+        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
+    log:
+        f"{ROOT}/logs/tables.log",
+    shell:
+        "hdpo tables {STUDY:q} > {log:q} 2>&1"
+
+
+rule figures:
+    input:
+        rules.summary.output,
+        "paper/reported.csv",
+        "hdpo/figures.py",
+    output:
+        report(
+            expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
+            category="Figures",
+            caption="paper/captions/figures.rst",
+        ),
+        expand(f"{ROOT}/figures/{{figure}}.pdf", figure=FIGURES),
+    log:
+        f"{ROOT}/logs/figures.log",
+    shell:
+        "hdpo figures {STUDY:q} > {log:q} 2>&1"
+
+
+rule check:
+    input:
+        rules.summary.output,
+        "paper/reported.csv",
+        "paper/claims.yaml",
+    output:
+        report(f"{ROOT}/check.csv", category="Verdicts", caption="paper/captions/check.rst"),
+        f"{ROOT}/check.md",
+        f"{ROOT}/check.json",
+    log:
+        f"{ROOT}/logs/check.log",
+    shell:
+        "hdpo check {STUDY:q} 2>&1 | tee {log:q}"

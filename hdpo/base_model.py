@@ -1,0 +1,114 @@
+"""The small world's base model: supervised training from scratch on random chains, plain and privileged.
+
+It stands in for the instruction-tuned checkpoint that the paper downloads: a policy that solves some problems,
+misses others, and solves most of those when the same weights are shown a reference solution.
+"""
+
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hdpo.config import Pretrain, Study, content_hash
+from hdpo.errors import UserError
+from hdpo.files import write_atomic, write_json
+from hdpo.policy import Sequences, completion_logits, encode
+from hdpo.progress import progress
+from hdpo.provenance import provenance
+from hdpo.tasks.chains import draw_chain, rewrite
+from hdpo.tasks.countdown import build_tokenizer, hint_text, privileged_prompt, split_of, student_prompt
+
+WARMUP_STEPS = 50
+
+
+def build_model(config: Pretrain, vocabulary: int, max_length: int, eos: int, pad: int) -> nn.Module:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(config.seed)
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=vocabulary,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.heads,
+            max_position_embeddings=max_length,
+            tie_word_embeddings=True,
+            eos_token_id=eos,
+            pad_token_id=pad,
+            bos_token_id=None,
+        )
+    )
+
+
+def draw_example(rng: random.Random, config: Pretrain) -> tuple[str, str]:
+    """A (prompt, response) pair on a problem of the training split only.
+
+    Plain: the response is a random chain of the problem. Privileged: the prompt shows the reference chain or its
+    last step, the response is the chain rewritten, so that the hint is understood rather than copied.
+    """
+    sizes, weights = zip(*config.mixture.items(), strict=True)
+    while True:
+        chain = draw_chain(rng, rng.choices(sizes, weights)[0])
+        if split_of(chain.numbers, chain.target) == "train":
+            break
+    prompt = student_prompt(chain.numbers, chain.target)
+    kind = rng.random()
+    if kind < config.hint_share:
+        prompt = privileged_prompt(prompt, hint_text(chain, "solution"))
+    elif kind < config.hint_share + config.answer_hint_share:
+        prompt = privileged_prompt(prompt, hint_text(chain, "answer"))
+    return prompt, rewrite(rng, chain).text() + " <eos>"
+
+
+def train_base(study: Study, out: Path, threads: int = 1) -> None:
+    """Train the base model and save it as a Hugging Face folder with tokenizer and provenance.
+
+    Raises:
+        UserError: the study has no `pretrain` section.
+    """
+    if study.pretrain is None:
+        raise UserError(f"study {study.name}: pretrain is null, so there is no base model to train")
+    torch.set_num_threads(threads)
+    config, started = study.pretrain, time.perf_counter()
+    tokenizer = build_tokenizer()
+    model = build_model(
+        config, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, tokenizer.pad_token_id
+    ).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=True)
+    rng = random.Random(config.seed)
+    bar = progress(range(config.steps), "base model")
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _cosine(step, config.steps)
+        prompts, responses = zip(*(draw_example(rng, config) for _ in range(config.batch_size)), strict=True)
+        batch = Sequences(encode(tokenizer, list(prompts)), encode(tokenizer, list(responses)))
+        loss = nn.functional.cross_entropy(completion_logits(model, batch), batch.tokens)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    record = provenance() | {
+        "pretrain": config.model_dump(mode="json"),
+        "pretrain_hash": content_hash(config.model_dump(mode="json")),
+        "final_loss": round(loss.item(), 4),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / "provenance.json", record)
+
+    write_atomic(out, write)
+
+
+def _cosine(step: int, steps: int) -> float:
+    warmup = min(1.0, (step + 1) / min(WARMUP_STEPS, steps))
+    return warmup * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -1,0 +1,82 @@
+"""The `hdpo` command: every stage of the workflow, one subcommand each."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from hdpo.config import load_study
+from hdpo.errors import UserError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hdpo", description=__doc__.split(":", 1)[0] + ", stage by stage.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.add_argument("study", type=Path, help="study file, as config/small.yaml")
+        return added
+
+    base = command("base", "train the small world's base model")
+    base.add_argument("--out", type=Path, help="folder for the model (default: where the study expects it)")
+    base.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    for name, help in (("train", "train one run, or go on with it"), ("evaluate", "test one run's final weights")):
+        added = command(name, help)
+        added.add_argument("--run", required=True, help="grpo, or hdpo-<drifting|frozen>-<λ>; evaluate: base too")
+        added.add_argument("--seed", type=int, required=True)
+    command("summary", "statistics of all finished runs")
+    command("tables", "tables as CSV, Markdown and LaTeX")
+    command("figures", "figures as PNG and PDF")
+    check = command("check", "reported numbers against measured ones, claim by claim")
+    check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand. Exit codes: 0 done, 1 failed gate, 2 bad input (one line on standard error)."""
+    options = build_parser().parse_args(arguments)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        return _dispatch(options) or 0
+    except UserError as error:
+        print(f"hdpo: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(options: argparse.Namespace) -> int | None:
+    """Stages import what they need, so that `hdpo --help` stays quick."""
+    study = load_study(options.study)
+    if options.command == "base":
+        from hdpo.base_model import train_base
+
+        train_base(study, options.out or study.built_base, options.threads)
+    elif options.command == "train":
+        from hdpo.train import train_run
+
+        train_run(study.run(options.run, options.seed))
+    elif options.command == "evaluate":
+        from hdpo.evaluate import evaluate_test
+
+        evaluate_test(study, options.run, options.seed)
+    elif options.command == "summary":
+        from hdpo.results import write_summary
+
+        write_summary(study)
+    elif options.command == "tables":
+        from hdpo.tables import write_tables
+
+        write_tables(study)
+    elif options.command == "figures":
+        from hdpo.figures import write_figures
+
+        write_figures(study)
+    elif options.command == "check":
+        from hdpo.check import write_check
+
+        return write_check(study, strict=options.strict)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

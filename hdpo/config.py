@@ -1,0 +1,194 @@
+"""A study: one YAML file per scale, validated whole, resolved into one identity per run."""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from hdpo.errors import UserError
+from hdpo.schema import (
+    Countdown,
+    Distill,
+    Evaluate,
+    Hardware,
+    Model,
+    Name,
+    Natural,
+    NonNegative,
+    OpenMathInstruct2,
+    Pretrain,
+    Section,
+    Sweep,
+    Train,
+)
+
+
+class Study(Section):
+    """Everything one scale needs. `load_study` reads it; `Study.run` resolves one training run."""
+
+    name: Name  # results go to results/<name>/
+    seeds: tuple[Natural, ...]
+    sweep: Sweep
+    task: Countdown | OpenMathInstruct2 = Field(discriminator="name")
+    model: Model
+    pretrain: Pretrain | None
+    train: Train
+    distill: Distill
+    evaluate: Evaluate
+    hardware: Hardware = Hardware()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Study":
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: give at least one, each once")
+        if self.model.path is None and self.pretrain is None:
+            raise ValueError("model.path is null, so pretrain must say how to train the base model")
+        if self.train.prompts_per_step > self.task.problems.train:
+            raise ValueError("train.prompts_per_step is larger than task.problems.train")
+        if self.train.max_response_tokens >= self.model.max_length:
+            raise ValueError("train.max_response_tokens must be smaller than model.max_length")
+        return self
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the study's runs: the baseline, then HDPO by teacher and λ."""
+        hdpo = [
+            f"hdpo-{teacher}-{weight:g}" for teacher in self.sweep.teachers for weight in self.sweep.distill_weights
+        ]
+        return ["grpo", *hdpo]
+
+    @property
+    def root(self) -> Path:
+        return Path("results") / self.name
+
+    @property
+    def built_base(self) -> Path:
+        """Where the `base` stage puts the model that it trains."""
+        return self.root / "base"
+
+    @property
+    def base_path(self) -> str:
+        """The base model of every run: as configured, or the one that the `base` stage trains."""
+        return self.model.path or str(self.built_base)
+
+    @property
+    def base_is_local(self) -> bool:
+        """Whether the base model is a folder here rather than a name on the hub."""
+        return self.model.path is None or self.model.path.startswith(("results/", "./", "../", "/"))
+
+    @property
+    def identity(self) -> str:
+        """Hash of the whole study file as resolved."""
+        return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def pretrain_hash(self) -> str:
+        return content_hash(self.pretrain.model_dump(mode="json") if self.pretrain else None)
+
+    def run(self, name: str, seed: int) -> "Run":
+        """Resolve one run.
+
+        Raises:
+            UserError: `name` is neither `grpo` nor `hdpo-<drifting|frozen>-<λ>`.
+        """
+        if name == "grpo":
+            return Run(study=self, name=name, seed=seed, teacher=None, distill_weight=0.0)
+        match = re.fullmatch(r"hdpo-(drifting|frozen)-(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+        if match is None:
+            raise UserError(f"run {name!r}: expected grpo or hdpo-<drifting|frozen>-<λ>, as in hdpo-drifting-0.1")
+        return Run(study=self, name=name, seed=seed, teacher=match[1], distill_weight=float(match[2]))
+
+
+class Run(Section):
+    """One training run: the study plus method and seed. Its hash covers exactly what can change its weights."""
+
+    study: Study
+    name: str
+    seed: Natural
+    teacher: Literal["drifting", "frozen"] | None
+    distill_weight: NonNegative  # λ
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What decides the run's weights and its evaluations during training; nothing else."""
+        study = self.study.model_dump(mode="json")
+        kept = {key: study[key] for key in ("task", "model", "train")}
+        kept["task"]["problems"].pop("test")
+        kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
+        kept["pretrain"] = study["pretrain"] if self.study.model.path is None else None
+        kept["distill"] = study["distill"] if self.distill_weight > 0 else None
+        kept["teacher"] = self.teacher if self.distill_weight > 0 else None
+        return kept | {"distill_weight": self.distill_weight, "seed": self.seed}
+
+    @property
+    def hash(self) -> str:
+        return content_hash(self.resolved)
+
+    @property
+    def folder(self) -> Path:
+        return self.study.root / "runs" / self.name / f"seed{self.seed}"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where checkpoints live: not a workflow output, so a rerun after a kill finds them."""
+        return self.study.root / "state" / f"{self.name}-seed{self.seed}-{self.hash}"
+
+
+def content_hash(value: Any) -> str:
+    """First 12 hex digits of the SHA-256 of `value` as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and validate a study file.
+
+    Raises:
+        UserError: missing file, not YAML, unknown key, wrong type, impossible value; names the key.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"config {path}: not valid YAML ({' '.join(str(error).split())[:160]})") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
+    try:
+        return Study.model_validate(_tuples(raw))
+    except ValidationError as error:
+        raise UserError(f"config {path}: {_first_problem(error)}") from error
+
+
+def load_study_or_exit(path: str | Path) -> Study:
+    """`load_study` for the Snakefile: a mistake ends in one line and exit code 2, not in a traceback."""
+    try:
+        return load_study(path)
+    except UserError as error:
+        print(f"hdpo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _tuples(value: Any) -> Any:
+    """YAML lists as tuples, which strict validation of frozen sections asks for."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    tags = {"countdown", "openmathinstruct2"}
+    key = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (i == 1 and part in tags))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key; remove it or correct its spelling"
+    elif first["type"] != "value_error" and not isinstance(first["input"], dict):
+        message += f", got {str(first['input'])[:60]!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return (f"{key}: " if key else "") + " ".join(message.split()) + more

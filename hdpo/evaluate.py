@@ -1,0 +1,109 @@
+"""Evaluation: one greedy answer and n sampled ones per problem, every outcome kept."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from hdpo.config import Run, Study
+from hdpo.errors import UserError
+from hdpo.files import write_atomic, write_json
+from hdpo.policy import encode, load_policy, load_tokenizer
+from hdpo.provenance import provenance
+from hdpo.rng import generator
+from hdpo.sampler import TransformersSampler
+from hdpo.tasks import Problem, Task, load_task, problem_set_hash
+
+BASE_RUN = "base"  # the name under which the untrained policy is evaluated
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Samples answers to problems and scores them; shared by training and evaluation."""
+
+    task: Task
+    tokenizer: Any
+
+    def score(self, problems: list[Problem], completions: list[torch.Tensor]) -> torch.Tensor:
+        """R of every completion, [P, n], from P problems and P·n completions in problem-major order."""
+        texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
+        group = len(texts) // max(1, len(problems))
+        rewards = [self.task.reward(problems[i // group], text) for i, text in enumerate(texts)]
+        return torch.tensor(rewards).reshape(len(problems), group)
+
+    def evaluate(
+        self,
+        sampler: TransformersSampler,
+        problems: tuple[Problem, ...],
+        samples: int,
+        temperature: float,
+        random: torch.Generator,
+    ) -> pd.DataFrame:
+        """One row per problem: greedy outcome and the n sampled outcomes in draw order."""
+        prompts = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in problems])
+        greedy = self.score(list(problems), sampler.sample(prompts, 1, 0.0).sequences.completions)
+        sampled = sampler.sample(prompts, samples, temperature, random).sequences.completions
+        outcomes = self.score(list(problems), sampled)
+        return pd.DataFrame(
+            {
+                "problem": [problem.id for problem in problems],
+                "difficulty": [problem.difficulty for problem in problems],
+                "greedy": greedy[:, 0].to(torch.int8).tolist(),
+                "samples": outcomes.to(torch.int8).tolist(),
+            }
+        )
+
+
+def write_outcomes(path: Path, rows: pd.DataFrame, metadata: dict[str, Any]) -> None:
+    """Write outcomes as Parquet; `metadata` names run, seed, run hash and problem sets."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [pa.field("problem", pa.string()), pa.field("difficulty", pa.int32()), pa.field("greedy", pa.int8())]
+    fields.append(pa.field("samples", pa.list_(pa.int8())))
+    if "step" in rows:
+        fields = [pa.field("step", pa.int32()), pa.field("split", pa.string()), *fields]
+    schema = pa.schema(fields, metadata={b"hdpo": json.dumps(metadata, sort_keys=True).encode()})
+    table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(schema.metadata)
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def evaluate_test(study: Study, name: str, seed: int) -> Path:
+    """Evaluate a run's final weights, or the base model (`name="base"`), on the test problems.
+
+    Raises:
+        UserError: the run has not finished, or was made by another config.
+    """
+    if name == BASE_RUN:
+        model_path, run_hash = study.base_path, BASE_RUN
+    else:
+        run = study.run(name, seed)
+        model_path, run_hash = str(run.folder / "model"), run.hash
+        require_same_run(run)
+    started = provenance()
+    task, tokenizer = load_task(study), load_tokenizer(model_path)
+    model = load_policy(model_path, study.model.dtype)
+    sampler = TransformersSampler(model, tokenizer.eos_token_id, study.train.max_response_tokens)
+    problems, samples = task.problems("test"), study.evaluate.test_samples
+    random = generator(seed, "test", device=model.device)
+    rows = Scorer(task, tokenizer).evaluate(sampler, problems, samples, study.train.temperature, random)
+    out = study.root / "eval" / name / f"seed{seed}.parquet"
+    hashes = {"test": problem_set_hash(problems)}
+    metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
+    write_outcomes(out, rows, metadata)
+    write_json(out.with_suffix(".json"), started | metadata)
+    return out
+
+
+def require_same_run(run: Run) -> None:
+    """Refuse results in the run's folder that another config made."""
+    from hdpo.files import read_json
+
+    found = read_json(run.folder / "run.json").get("run_hash")
+    if found != run.hash:
+        raise UserError(
+            f"{run.folder}/run.json: made by config {found}, this config is {run.hash}; train again or restore it"
+        )

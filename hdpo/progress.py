@@ -1,0 +1,40 @@
+"""Progress: a bar on a terminal, plain lines in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+LINES = 20  # in a log, about so many per run
+
+
+class progress:
+    """Iterates like tqdm; `set_postfix` shows figures beside the step and the time left."""
+
+    def __init__(self, steps: Iterable[Any], title: str) -> None:
+        self.steps, self.title = list(steps), title
+        self.figures: dict[str, Any] = {}
+        self.bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=len(self.steps), desc=title, dynamic_ncols=True)
+
+    def set_postfix(self, **figures: Any) -> None:
+        self.figures = figures
+        if self.bar:
+            self.bar.set_postfix(**figures, refresh=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        started, total = time.monotonic(), len(self.steps)
+        every = max(1, total // LINES)
+        for done, step in enumerate(self.steps, start=1):
+            yield step
+            if self.bar:
+                self.bar.update()
+            elif done % every == 0 or done == total:
+                left = (time.monotonic() - started) / done * (total - done)
+                shown = " ".join(f"{name}={value}" for name, value in self.figures.items())
+                print(f"{self.title} {done}/{total} {shown} left={left:.0f}s", file=sys.stderr, flush=True)
+        if self.bar:
+            self.bar.close()

@@ -1,0 +1,26 @@
+"""Randomness by name: every draw comes from a generator seeded by (run seed, purpose, step).
+
+There is no generator state to save: a resumed run derives the generators that the uninterrupted one used, and
+drawing more for one purpose (say, privileged rollouts) never shifts the draws of another. Methods of one seed
+therefore see the same prompts in the same order.
+"""
+
+import hashlib
+
+import torch
+
+
+def generator(seed: int, purpose: str, step: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+
+def draw_prompts(seed: int, step: int, count: int, total: int) -> list[int]:
+    """Indices of the `count` training problems of a step: epoch after epoch, each in its own random order."""
+    indices: list[int] = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, offset = divmod(position, total)
+        if not indices or offset == 0:
+            order = torch.randperm(total, generator=generator(seed, "epoch", epoch))
+        indices.append(int(order[offset]))
+    return indices

@@ -1,0 +1,155 @@
+"""The sections of a study file: every key, its type, its range, and what cannot go together."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+def _weights(mixture: dict[int, float]) -> dict[int, float]:
+    if not mixture or any(weight < 0 or not math.isfinite(weight) for weight in mixture.values()):
+        raise ValueError("weights must be finite and not negative")
+    if abs(sum(mixture.values()) - 1) > 1e-9:
+        raise ValueError(f"weights must sum to 1, they sum to {sum(mixture.values()):g}")
+    if not set(mixture) <= {2, 3, 4, 5}:
+        raise ValueError("keys must be problem sizes (how many numbers) from 2, 3, 4, 5")
+    return mixture
+
+
+Mixture = Annotated[dict[int, float], AfterValidator(_weights)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Splits(Section):
+    """How many problems each split holds; the splits share no problem."""
+
+    train: Count
+    development: Count  # selects checkpoints and tuned the regime, never read by a verdict
+    validation: Count  # evaluated during training: "best over training" as the paper reports it
+    test: Count  # evaluated once, by the final weights: what the verdicts read
+
+
+class Countdown(Section):
+    name: Literal["countdown"]
+    seed: int  # of the problem set, not of a run
+    mixture: Mixture  # share of each problem size k
+    problems: Splits
+    hint: Literal["solution", "answer"] = "solution"  # y*: the whole reference chain, or its last step
+
+
+class OpenMathInstruct2(Section):
+    name: Literal["openmathinstruct2"]
+    path: str = "nvidia/OpenMathInstruct-2"
+    split: str = "train_1M"
+    seed: int
+    train_share: Share  # split by row, as the base framework does
+    problems: Splits
+    reward: Literal["hf_math_verify"]
+    hint: Literal["solution", "answer"]
+
+
+class Model(Section):
+    path: str | None  # a folder or a hub name; null: the `base` stage trains it
+    dtype: Literal["float32", "bfloat16"]
+    max_length: Count  # prompt and response together, tokens
+
+
+class Pretrain(Section):
+    """Supervised training of the small world's base model, the stand-in for a downloaded checkpoint."""
+
+    seed: int
+    hidden_size: Count
+    intermediate_size: Count
+    layers: Count
+    heads: Count
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive  # peak of a cosine schedule
+    mixture: Mixture
+    hint_share: Share  # sequences that see the whole reference chain
+    answer_hint_share: Share  # sequences that see its last step only
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Pretrain":
+        if self.hint_share + self.answer_hint_share >= 1:
+            raise ValueError("hint_share + answer_hint_share must stay below 1: the student needs plain prompts")
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("hidden_size must be an even multiple of heads (rotary embedding)")
+        return self
+
+
+class Optimizer(Section):
+    learning_rate: Positive
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.01
+    max_grad_norm: Positive = 1.0
+    warmup_steps: Natural  # linear from warmup_start × learning_rate, then constant
+    warmup_start: Share = 0.1
+
+
+class Train(Section):
+    steps: Count
+    prompts_per_step: Count  # P
+    rollouts_per_prompt: Annotated[int, Field(ge=2)]  # G
+    max_response_tokens: Count
+    temperature: Positive = 1.0
+    backend: Literal["transformers", "vllm"] = "transformers"
+    optimizer: Optimizer
+    clip: Positive = 0.2  # ε of the ratio clip
+    baseline: Literal["leave_one_out", "mean"] = "leave_one_out"
+    normalize_advantages: bool = True  # divide by the standard deviation of the other rewards
+    updates_per_batch: Count = 1  # optimiser steps on one batch of rollouts
+    micro_batch_tokens: Count  # padded tokens per forward pass: memory, not mathematics
+    checkpoint_every: Count  # steps
+    log_gradient_norms: bool = False  # the norm of each loss term's gradient
+
+    @model_validator(mode="after")
+    def _group(self) -> "Train":
+        if self.baseline == "leave_one_out" and self.normalize_advantages and self.rollouts_per_prompt < 3:
+            raise ValueError("rollouts_per_prompt must be at least 3: a leave-one-out deviation needs two others")
+        return self
+
+
+class Distill(Section):
+    """HDPO's additions to GRPO (paper section 3.2)."""
+
+    top_k: Count = 64  # K: teacher logits kept; the vocabulary's size or more means the full divergence
+    tail: Literal["exact", "paper"] = "exact"  # ½·P_rest·ln 2, or P_rest·ln 2 as printed
+    privileged_rollouts: Count = 4  # per cliff prompt; the paper does not state it
+    max_cliffs: Count = 32  # per step
+
+
+class Evaluate(Section):
+    every: Count  # steps between evaluations during training
+    samples: Count  # n per problem during training
+    test_samples: Count  # n per problem at the end
+    ks: tuple[Count, ...] = (1, 4, 8)
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Evaluate":
+        for name in ("samples", "test_samples"):
+            if max(self.ks) > getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, but pass@{max(self.ks)} needs that many samples")
+        return self
+
+
+class Sweep(Section):
+    teachers: tuple[Literal["drifting", "frozen"], ...]
+    distill_weights: tuple[NonNegative, ...]  # λ
+
+
+class Hardware(Section):
+    threads: Count = 1  # CPU threads per training process
+    gpus: Natural = 0  # GPUs per training process
+    memory_mb: Count = 2000

@@ -1,0 +1,111 @@
+"""Countdown, the small world's task: reach a target from k numbers, using each exactly once."""
+
+import hashlib
+import random
+from functools import cache
+
+from transformers import PreTrainedTokenizerFast
+
+from hdpo.config import Countdown
+from hdpo.errors import UserError
+from hdpo.tasks import SPLITS, Problem
+from hdpo.tasks.chains import MAX_VALUE, Chain, draw_chain, solves
+
+# Share of all problems that belongs to each split, in SPLITS order: a problem's hash decides its split,
+# so splits are disjoint by construction, for training lists of any length and for pretraining streams alike.
+SPLIT_PERCENT = (60, 10, 10, 20)
+SYMBOLS = ("<pad>", "<eos>", "<unk>", "+", "-", "*", "/", "=", ",", ">", "!", "?")
+
+
+def problem_id(numbers: tuple[int, ...], target: int) -> str:
+    """Names a problem whatever the order of its numbers."""
+    return "-".join(str(number) for number in sorted(numbers)) + f">{target}"
+
+
+def split_of(numbers: tuple[int, ...], target: int) -> str:
+    bucket = int.from_bytes(hashlib.sha256(problem_id(numbers, target).encode()).digest()[:8]) % 100
+    for split, percent in zip(SPLITS, SPLIT_PERCENT, strict=True):
+        if bucket < percent:
+            return split
+        bucket -= percent
+    raise AssertionError("SPLIT_PERCENT does not sum to 100")
+
+
+def student_prompt(numbers: tuple[int, ...], target: int) -> str:
+    return " ".join(str(number) for number in numbers) + f" > {target} ?"
+
+
+def privileged_prompt(question: str, hint: str) -> str:
+    """The student's prompt with the hint before its closing mark."""
+    return question.removesuffix("?") + f"! {hint} ?"
+
+
+def hint_text(chain: Chain, kind: str) -> str:
+    """y*: the whole reference chain (`solution`) or its last step (`answer`)."""
+    return chain.text() if kind == "solution" else chain.step_texts()[-1]
+
+
+class CountdownTask:
+    """Problems are drawn from the config's seed alone, the same in every process and run."""
+
+    def __init__(self, config: Countdown) -> None:
+        self.config = config
+        self.problems = cache(self._draw)
+
+    def _draw(self, split: str) -> tuple[Problem, ...]:
+        """The split's problems, sizes in the mixture's proportions, in random order.
+
+        Raises:
+            UserError: fewer distinct problems of a size exist in the split than asked for.
+        """
+        total = getattr(self.config.problems, split)
+        rng = random.Random(f"{self.config.seed}/{split}")
+        drawn: dict[str, Problem] = {}
+        for k, count in _apportion(self.config.mixture, total).items():
+            wanted, misses = len(drawn) + count, 0
+            while len(drawn) < wanted:
+                chain = draw_chain(rng, k)
+                name = problem_id(chain.numbers, chain.target)
+                if name in drawn or split_of(chain.numbers, chain.target) != split:
+                    misses += 1
+                    if misses > 200 * (count + 1000):
+                        raise UserError(
+                            f"task.problems.{split}: {count} distinct problems of size {k} do not exist in this split;"
+                            f" lower task.mixture[{k}] or task.problems.{split}"
+                        )
+                    continue
+                question = student_prompt(chain.numbers, chain.target)
+                drawn[name] = Problem(name, question, hint_text(chain, self.config.hint), difficulty=k)
+        problems = list(drawn.values())
+        rng.shuffle(problems)
+        return tuple(problems)
+
+    def student_prompt(self, problem: Problem) -> str:
+        return problem.question
+
+    def privileged_prompt(self, problem: Problem) -> str:
+        return privileged_prompt(problem.question, problem.hint)
+
+    def reward(self, problem: Problem, response: str) -> float:
+        numbers, target = problem.question.removesuffix(" ?").split(" > ")
+        return float(solves(tuple(int(number) for number in numbers.split()), int(target), response))
+
+
+def _apportion(mixture: dict[int, float], total: int) -> dict[int, int]:
+    """Counts per size that sum to `total`, by largest remainder."""
+    counts = {k: int(weight * total) for k, weight in mixture.items()}
+    by_remainder = sorted(mixture, key=lambda k: counts[k] - mixture[k] * total)
+    for k in by_remainder[: total - sum(counts.values())]:
+        counts[k] += 1
+    return counts
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per number 0..MAX_VALUE and per symbol: a vocabulary of 76."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = [*SYMBOLS, *(str(number) for number in range(MAX_VALUE + 1))]
+    words = models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<unk>")
+    tokenizer = Tokenizer(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")

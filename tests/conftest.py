@@ -1,0 +1,74 @@
+"""Shared fixtures: a tiny study on Countdown and a random base model, no network, no training."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from hdpo.config import Study, load_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def tiny(**changes) -> dict:
+    """The smoke study as a plain dict; `changes` by dotted key written with __, as train__steps=3."""
+    study = copy.deepcopy(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()))
+    for key, value in changes.items():
+        section = study
+        *path, last = key.split("__")
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return study
+
+
+def write_study(folder: Path, **changes) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(tiny(**changes)))
+    return path
+
+
+@pytest.fixture
+def make_study(tmp_path, monkeypatch):
+    """Builds a study in an empty working directory; keyword changes as in `tiny`."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(**changes) -> Study:
+        return load_study(write_study(tmp_path, **changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory) -> Path:
+    """A base model of the smoke shape with random weights, sharpened so that its distributions differ by context."""
+    from hdpo.base_model import build_model
+    from hdpo.tasks.countdown import build_tokenizer
+
+    folder = tmp_path_factory.mktemp("base")
+    study = load_study(write_study(folder))
+    tokenizer = build_tokenizer()
+    model = build_model(study.pretrain, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    return folder / "base"
+
+
+@pytest.fixture(scope="session")
+def trained_base(tmp_path_factory) -> Path:
+    """A base model trained for some seconds: it solves some problems, so that steps have rewards and gradients."""
+    from hdpo.base_model import train_base
+
+    folder = tmp_path_factory.mktemp("trained")
+    train_base(load_study(write_study(folder, pretrain__steps=200)), folder / "base")
+    return folder / "base"

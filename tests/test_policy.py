@@ -1,0 +1,158 @@
+"""Shifting and masking: the same tokens, whatever the padding, the prompt or the batch around them."""
+
+import math
+
+import pytest
+import torch
+
+from hdpo.policy import Sequences, completion_logits, load_policy, load_tokenizer, token_entropy, token_logp
+from hdpo.rng import generator
+from hdpo.sampler import TransformersSampler
+
+
+@pytest.fixture(scope="module")
+def policy(base_folder):
+    return load_policy(base_folder)
+
+
+def sequences() -> Sequences:
+    random = torch.Generator().manual_seed(3)
+    draw = lambda n: torch.randint(2, 76, (n,), generator=random)  # noqa: E731
+    return Sequences([draw(n) for n in (4, 9, 5, 4)], [draw(n) for n in (6, 1, 11, 3)])
+
+
+def test_logits_equal_one_unpadded_forward_per_sequence(policy):
+    batch = sequences()
+    with torch.no_grad():
+        found = completion_logits(policy, batch)
+        start = 0
+        for prompt, completion in zip(batch.prompts, batch.completions, strict=True):
+            whole = policy(input_ids=torch.cat([prompt, completion])[None]).logits[0]
+            expected = whole[len(prompt) - 1 : -1]  # position t predicts token t + 1
+            assert torch.allclose(found[start : start + len(completion)], expected, atol=2e-5)
+            start += len(completion)
+    assert start == len(found) == len(batch.tokens)
+
+
+def test_completion_tokens_beyond_the_scored_one_do_not_matter(policy):
+    """Causality at the seam: the last completion token never feeds a prediction of itself."""
+    batch = sequences()
+    changed = Sequences(batch.prompts, [torch.cat([c[:-1], c[-1:] * 0 + 5]) for c in batch.completions])
+    with torch.no_grad():
+        assert torch.equal(completion_logits(policy, batch), completion_logits(policy, changed))
+
+
+def test_teacher_and_student_rows_are_the_same_tokens_under_longer_prompts(policy):
+    """Swap only the prompts: row m of both logit arrays predicts token m of the same completions."""
+    student = sequences()
+    longer = [torch.cat([prompt, torch.tensor([10, 20, 30, 11])]) for prompt in student.prompts]
+    teacher = Sequences(longer, student.completions)
+    assert torch.equal(student.tokens, teacher.tokens)
+    with torch.no_grad():
+        both = completion_logits(policy, student), completion_logits(policy, teacher)
+        alone = [completion_logits(policy, teacher.select([i])) for i in range(len(teacher))]
+    assert both[0].shape == both[1].shape and not torch.allclose(both[0], both[1], atol=1e-2)
+    assert torch.allclose(both[1], torch.cat(alone), atol=2e-5)
+
+
+def test_micro_batches_cover_each_row_once_within_the_budget():
+    batch = sequences()
+    for budget in (1, 20, 34, 1000):
+        groups = list(batch.micro_batches([0, 1, 3, 2], budget))
+        assert sorted(row for group in groups for row in group) == [0, 1, 2, 3]
+        for group in groups:
+            longest = max(len(batch.prompts[i]) + len(batch.completions[i]) for i in group)
+            assert len(group) == 1 or longest * len(group) <= budget
+    assert list(batch.micro_batches([], 10)) == []
+
+
+def test_token_index_finds_the_tokens_of_the_rows():
+    batch = sequences()
+    assert torch.equal(batch.tokens[batch.token_index([2, 0])], torch.cat([batch.completions[i] for i in (2, 0)]))
+
+
+def test_empty_prompt_is_refused(policy):
+    with pytest.raises(ValueError, match="sequence 0: empty prompt"):
+        completion_logits(policy, Sequences([torch.empty(0, dtype=torch.long)], [torch.tensor([3])]))
+
+
+def test_entropy_and_logp_of_a_known_distribution():
+    logits = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    assert float(token_entropy(logits)) == pytest.approx(1.5 * math.log(2), rel=1e-6)
+    assert float(token_logp(logits, torch.tensor([1]))) == pytest.approx(-2 * math.log(2), rel=1e-6)
+
+
+class TestSampler:
+    def prompts(self):
+        return sequences().prompts
+
+    def sampler(self, policy, **options):
+        return TransformersSampler(policy, eos_token_id=1, max_response_tokens=10, **options)
+
+    def test_greedy_equals_transformers_generate(self, policy):
+        found = self.sampler(policy).sample(self.prompts(), 1, 0.0).sequences.completions
+        for prompt, completion in zip(self.prompts(), found, strict=True):
+            generated = policy.generate(
+                input_ids=prompt[None],
+                attention_mask=torch.ones_like(prompt)[None],
+                max_new_tokens=10,
+                do_sample=False,
+                eos_token_id=1,
+                pad_token_id=0,
+            )
+            assert torch.equal(generated[0, len(prompt) :], completion)
+
+    def test_its_logp_and_entropy_are_the_trainers(self, policy):
+        rollouts = self.sampler(policy).sample(self.prompts(), 6, 1.0, generator(0, "x"))
+        with torch.no_grad():
+            logits = completion_logits(policy, rollouts.sequences)
+        assert torch.allclose(token_logp(logits, rollouts.sequences.tokens), rollouts.logp, atol=1e-4)
+        assert torch.allclose(token_entropy(logits), rollouts.entropy, atol=1e-4)
+
+    def test_responses_end_at_the_first_end_token_or_the_limit(self, policy):
+        rollouts = self.sampler(policy).sample(self.prompts(), 64, 1.0, generator(0, "x"))
+        ended = 0
+        for completion in rollouts.sequences.completions:
+            assert 1 <= len(completion) <= 10 and 1 not in completion[:-1]
+            assert len(completion) == 10 or completion[-1] == 1
+            ended += int(completion[-1] == 1)
+        assert ended > 10  # or the test would not see the dropping of finished rows
+
+    def test_same_generator_same_rollouts_other_seed_others(self, policy):
+        draw = lambda seed: self.sampler(policy).sample(self.prompts(), 4, 1.0, generator(seed, "x"))  # noqa: E731
+        assert torch.equal(draw(1).sequences.tokens, draw(1).sequences.tokens)
+        assert draw(1).sequences.tokens.tolist() != draw(2).sequences.tokens.tolist()
+
+    def test_frequencies_follow_the_distribution(self, policy):
+        """First tokens of 4000 rollouts against the model's own probabilities (chi-square, error rate 1e-4)."""
+        from scipy.stats import chisquare
+
+        prompt = self.prompts()[:1]
+        rollouts = self.sampler(policy, rows_per_batch=4000).sample(prompt, 4000, 1.0, generator(5, "x"))
+        first = torch.stack([completion[0] for completion in rollouts.sequences.completions])
+        with torch.no_grad():
+            probs = policy(input_ids=prompt[0][None]).logits[0, -1].softmax(-1)
+        common = probs * 4000 >= 5
+        counts = torch.bincount(first, minlength=76).float()
+        observed = torch.cat([counts[common], counts[~common].sum()[None]]).double()
+        expected = torch.cat([probs[common], probs[~common].sum()[None]]).double() * 4000
+        assert chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-4
+
+    def test_no_prompts_give_no_rollouts(self, policy):
+        rollouts = self.sampler(policy).sample([], 4, 1.0)
+        assert len(rollouts.sequences) == 0 and len(rollouts.logp) == 0
+
+
+def test_saved_tokenizer_reads_and_writes_as_before_saving(base_folder):
+    """A Qwen2 folder makes AutoTokenizer swap in another tokenizer, whose text the verifier would reject."""
+    text = "3 * 4 = 12 , 12 + 6 = 18"
+    tokenizer = load_tokenizer(base_folder)
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_missing_model_is_one_clear_line(tmp_path):
+    from hdpo.errors import UserError
+
+    for load in (load_policy, load_tokenizer):
+        with pytest.raises(UserError, match=r"no (config|tokenizer)\.json there"):
+            load(tmp_path / "nowhere")

@@ -1,0 +1,138 @@
+"""Checkpoints and resuming: the same bytes as without the interruption, and a refusal of anything doubtful."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hdpo.checkpoint import load_checkpoint
+from hdpo.errors import UserError
+from hdpo.files import write_atomic
+from hdpo.train import train_run
+from hdpo.trainer import Trainer
+
+
+@pytest.fixture
+def make_run(make_study, trained_base):
+    def make(run: str = "hdpo-frozen-0.1", **changes):
+        return make_study(
+            model__path=str(trained_base), train__checkpoint_every=2, train__steps=5, evaluate__every=2, **changes
+        ).run(run, 1)
+
+    return make
+
+
+def results(run) -> tuple:
+    """Everything a finished run leaves behind, timings and provenance aside."""
+    metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    for record in metrics:
+        record.pop("seconds")
+    return metrics, (run.folder / "evals.parquet").read_bytes(), load_file(run.folder / "model/model.safetensors")
+
+
+class Killed(Exception):
+    """Stands for a SIGKILL: nothing of the program runs after it."""
+
+
+def kill_at(monkeypatch, step: int) -> None:
+    before = Trainer.step
+
+    def dying(self, now):
+        if now == step:
+            raise Killed
+        return before(self, now)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ["grpo", "hdpo-frozen-0.1"])
+def test_resumed_equals_uninterrupted(make_run, monkeypatch, step, name):
+    run = make_run(name)
+    train_run(run)
+    metrics, evals, weights = results(run)
+    assert {record["grad_norm"] > 0 for record in metrics} == {True}  # or equality would prove nothing
+    assert name == "grpo" or sum(record["demonstrations"] for record in metrics) > 0
+    run = make_run(name, name="other")  # the same training under another results folder
+    with monkeypatch.context() as patch:
+        kill_at(patch, step)
+        with pytest.raises(Killed):
+            train_run(run)
+    assert not run.folder.exists()  # no half result
+    train_run(run)
+    again, evals_again, weights_again = results(run)
+    assert again == metrics
+    assert evals_again == evals
+    assert weights.keys() == weights_again.keys()
+    assert all(torch.equal(weights[key], weights_again[key]) for key in weights)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["resumed_after_step"] == step // 2 * 2
+    assert [record["step"] for record in again] == [0, 1, 2, 3, 4]
+
+
+def test_a_finished_run_trained_again_changes_nothing(make_run):
+    run = make_run()
+    train_run(run)
+    before = results(run)
+    train_run(run)
+    after = results(run)
+    assert before[:2] == after[:2]
+
+
+def damage(path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif how == "altered":
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    elif how == "missing":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "altered", "missing"])
+@pytest.mark.parametrize("file", ["policy.safetensors", "optimizer.safetensors", "state.json"])
+def test_damaged_checkpoint_is_refused_and_left_alone(make_run, file, how):
+    run = make_run()
+    train_run(run)
+    newest = sorted(run.state_folder.glob("step-*"))[-1]
+    damage(newest / file, how)
+    if (file, how) == ("state.json", "altered"):
+        (newest / file).write_text((newest / file).read_text().replace('"step": 5', '"step": 4'))
+    before = {path: path.read_bytes() for path in run.state_folder.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"step-000005"):
+        train_run(run)
+    assert before == {path: path.read_bytes() for path in run.state_folder.rglob("*") if path.is_file()}
+
+
+def test_checkpoint_of_another_config_is_refused(make_run):
+    run = make_run()
+    train_run(run)
+    other = make_run(train__clip=0.3)
+    assert other.hash != run.hash
+    trainer = Trainer(other)
+    with pytest.raises(UserError, match="belongs to another config"):
+        load_checkpoint(run.state_folder, other.hash, trainer.policy, trainer.optimizer)
+
+
+def test_metrics_shorter_than_the_checkpoint_are_refused(make_run):
+    run = make_run()
+    train_run(run)
+    metrics = run.state_folder / "metrics.jsonl"
+    metrics.write_bytes(b"".join(metrics.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(UserError, match=r"holds 3 steps, but the checkpoint is of step 5"):
+        train_run(run)
+
+
+def test_write_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
+    target = tmp_path / "value"
+    target.write_text("old")
+
+    def fail(path):
+        path.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(target, fail)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
