@@ -1,0 +1,92 @@
+"""The toy: one prompt whose arms are trajectories, and a privileged teacher that shares every weight.
+
+Student and teacher are one linear-softmax network on two inputs (paper section 3.2):
+
+    π_θ(·| x)      = softmax(W c),          c   = the features of the prompt
+    π_θ(·| x, y*)  = softmax(W (c + B h)),  B h = what the hint h adds to the features
+
+No column of W belongs to only one of the two, so a step on the student moves the teacher as well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from hdpo.errors import UserError
+from hdpo.theory.divergences import log_softmax
+from hdpo.theory.validate import require_count, require_logp, require_probability, require_reward
+
+
+@dataclass(frozen=True)
+class Bandit:
+    """One prompt with its shared network. All arrays are float64."""
+
+    weights: np.ndarray  # W [A, D]
+    context: np.ndarray  # c [D]
+    hint_map: np.ndarray  # B [D, H]
+    reward: np.ndarray  # R [A], 0 or 1
+
+    def student_logp(self) -> np.ndarray:
+        """log π_θ(·| x) [A]."""
+        return log_softmax(self.weights @ self.context)
+
+    def teacher_logp(self, hint: np.ndarray) -> np.ndarray:
+        """log π_θ(·| x, y*) [A] for a hint [H]: the same weights on the longer input."""
+        return log_softmax(self.weights @ (self.context + self.hint_map @ np.asarray(hint, float)))
+
+
+def success_probability(logp: np.ndarray, reward: np.ndarray) -> float:
+    """P(R = 1) under the policy `logp` [A].
+
+    Raises UserError if `logp` is not normalised or `reward` is not binary.
+    """
+    logp = require_logp("policy", logp)
+    reward = require_reward("reward R", reward, logp.shape[-1])
+    return float(np.exp(logp[reward == 1]).sum())
+
+
+def condition_on_success(logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
+    """log π(·| R = 1) [A]: wrong arms get -inf, correct arms keep their odds.
+
+    Raises UserError where the conditional does not exist, because no correct arm has probability.
+    """
+    logp = require_logp("policy", logp)
+    reward = require_reward("reward R", reward, logp.shape[-1])
+    log_success = logsumexp(logp[reward == 1]) if (reward == 1).any() else -np.inf
+    if log_success == -np.inf:
+        raise UserError(
+            "success probability p = P(R = 1) is 0: no correct arm, so π(·|R=1) does not exist; "
+            "the policy must give some arm with R = 1 a positive probability"
+        )
+    return np.where(reward == 1, logp - log_success, -np.inf)
+
+
+def make_bandit(n_arms: int, n_correct: int, success: float, rng: np.random.Generator, spread: float = 1.0) -> Bandit:
+    """A random bandit with P_θ(R = 1 | x) = `success` exactly and two kinds of hint.
+
+    The first `n_correct` arms are correct; logits otherwise are normal with standard deviation `spread`.
+    Hints h = (answer, solution), each in nats of logit: `answer` lifts every correct arm alike, as knowing
+    the final answer might; `solution` lifts arm 0 alone, as a worked solution might.
+
+    Raises UserError unless 0 < n_correct < n_arms and 0 < success < 1.
+    """
+    require_count("number of correct arms", n_correct)
+    require_count("number of arms", n_arms, least=n_correct + 1)
+    if require_probability("success probability p", success) == 1.0:
+        raise UserError("success probability p must be below 1 when some arm is wrong, got 1.0")
+    reward = (np.arange(n_arms) < n_correct).astype(np.float64)
+    n_features = n_arms + 2
+    context = rng.normal(size=n_features)
+    weights = rng.normal(scale=spread, size=(n_arms, n_features)) / np.linalg.norm(context)
+    logits = weights @ context
+    wanted = np.log(success) - np.log1p(-success)
+    shift = wanted - (logsumexp(logits[reward == 1]) - logsumexp(logits[reward == 0]))
+    weights = weights + shift * np.outer(reward, context) / (context @ context)
+    directions = np.stack([reward, np.eye(n_arms)[0]], axis=1)  # [A, H]
+    return Bandit(weights, context, np.linalg.pinv(weights) @ directions, reward)
+
+
+def example_bandit() -> Bandit:
+    """The bandit of the checks, figures and notebooks: 12 arms, 4 correct, p = 0.03."""
+    return make_bandit(n_arms=12, n_correct=4, success=0.03, rng=np.random.default_rng(0))

@@ -1,0 +1,107 @@
+"""Rows of the theory table on the cliff: GRPO's zero update, and how long either method stays there."""
+
+import numpy as np
+from scipy import stats
+
+from hdpo.theory import cliff, escape
+from hdpo.theory.bandit import condition_on_success, example_bandit
+from hdpo.theory.divergences import log_softmax
+from hdpo.theory.statements import ERROR_RATE, EXACT, row
+
+GROUP_SIZE = 16  # the paper's G
+TEACHER_SUCCESS, TEACHER_ROLLOUTS = 0.3, 4  # the paper states neither
+SUCCESSES = 10.0 ** -np.arange(1, 7)
+# The climb, see escape.py: step size η, the paper's λ, and a teacher that is right half of the time.
+STEP_SIZE, DISTILL_WEIGHT, CHAIN_TEACHER_SUCCESS, GOAL = 0.25, 0.1, 0.5, 0.5
+
+
+def climb_settings(method: str, tokens: int) -> dict[str, float]:
+    """Keyword arguments of `escape.climb_time` and `escape.simulate_climb` for one method and length T."""
+    settings = {"step_size": STEP_SIZE, "group_size": GROUP_SIZE}
+    if method == "hdpo":
+        teacher = CHAIN_TEACHER_SUCCESS ** (1 / tokens)
+        settings |= {"weight": DISTILL_WEIGHT, "teacher": teacher, "teacher_rollouts": TEACHER_ROLLOUTS}
+    return settings
+
+
+def gradient_rows() -> list[dict]:
+    """P(all rollouts fail), and the exact expected updates there."""
+    logp, reward = log_softmax(np.array([0.3, -0.2, 0.5])), np.array([1.0, 0.0, 0.0])
+    parts = cliff.expected_update(logp, reward, group_size=5)
+    formula = cliff.cliff_probability(float(np.exp(logp[0])), 5)
+    bandit = example_bandit()
+    pull = cliff.distillation_update(bandit.student_logp(), bandit.teacher_logp([2.0, 0.0]))
+    filtered = condition_on_success(bandit.teacher_logp([2.0, 0.0]), bandit.reward)
+    pull_filtered = cliff.distillation_update(bandit.student_logp(), filtered)
+    grpo, hdpo = "On a cliff GRPO's update is exactly zero", "On a cliff the distillation update is not zero"
+    return [
+        row(
+            "All G rollouts fail with probability (1 − p)^G",
+            "enumerated over formula, G = 5",
+            1,
+            parts["cliff probability"] / formula,
+            EXACT,
+        ),
+        row(grpo, "largest entry of E[update; cliff], all 3^5 groups", 0, np.abs(parts["on cliffs"]).max(), 0),
+        row(grpo, "the same off the cliff", 0.01, np.abs(parts["whole"]).max(), 0, relation="at least"),
+        row(hdpo, "largest entry, unfiltered teacher", 1e-6, np.abs(pull).max(), 0, relation="at least"),
+        row(hdpo, "largest entry, filtered teacher", 1e-6, np.abs(pull_filtered).max(), 0, relation="at least"),
+    ]
+
+
+def waiting_rows(repetitions: int = 400) -> list[dict]:
+    """Steps to the first non-zero update, simulated step by step against the geometric mean wait."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for method, teacher in (
+        ("GRPO", {}),
+        ("HDPO", {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS}),
+    ):
+        for success in SUCCESSES:
+            expected = cliff.expected_wait(success, GROUP_SIZE, **teacher)
+            waits = cliff.simulated_waits(
+                success, GROUP_SIZE, repetitions, rng, block=4096 if not teacher else 64, **teacher
+            )
+            spread = np.sqrt(expected * (expected - 1))  # of one geometric wait
+            margin = stats.norm.ppf(1 - ERROR_RATE / 2) * spread / np.sqrt(repetitions)
+            quantity = f"mean of {repetitions} runs, p = {success:.0e}, G = {GROUP_SIZE}"
+            rows.append(
+                row(f"Steps until {method} first moves are geometric", quantity, expected, waits.mean(), margin)
+            )
+    return rows
+
+
+def climb_rows(repetitions: int = 20) -> list[dict]:
+    """Steps from p to 1/2: the mean-field formula against simulated runs, and how they grow as p falls."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for method, tokens, start in (("grpo", 1, 1e-3), ("grpo", 8, 1e-6), ("hdpo", 1, 1e-2), ("hdpo", 8, 1e-6)):
+        settings = climb_settings(method, tokens)
+        formula = escape.climb_time(method, start, GOAL, tokens, **settings)
+        runs = [escape.simulate_climb(method, start, GOAL, tokens, rng, **settings) for _ in range(repetitions)]
+        margin = 0.1 + stats.norm.ppf(1 - ERROR_RATE / 2) * stats.sem(runs) / formula
+        quantity = f"simulated mean over formula, T = {tokens}, p = {start:.0e}"
+        rows.append(
+            row(
+                f"{method.upper()}'s climb follows the mean-field formula (small steps)",
+                quantity,
+                1,
+                np.mean(runs) / formula,
+                margin,
+                limits=True,
+            )
+        )
+    for method, tokens, exponent in (("grpo", 1, 1), ("grpo", 8, 1), ("hdpo", 8, 0), ("hdpo", 1, 0)):
+        times = [escape.climb_time(method, p, GOAL, tokens, **climb_settings(method, tokens)) for p in (1e-6, 1e-5)]
+        length = "one token" if tokens == 1 else f"{tokens} tokens"
+        claim = "takes time in 1/p" if method == "grpo" else "hardly slows as p falls"
+        quantity = "exponent a of time ~ p^(−a), p = 1e-6 … 1e-5"
+        rows.append(
+            row(f"{method.upper()}'s climb {claim} ({length})", quantity, exponent, np.log10(times[0] / times[1]), 0.1)
+        )
+    return rows
+
+
+def rows() -> list[dict]:
+    """All rows of this file."""
+    return [*gradient_rows(), *waiting_rows(), *climb_rows()]

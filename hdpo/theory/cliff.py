@@ -1,0 +1,114 @@
+"""The cliff: a prompt on which all G rollouts score 0, so that GRPO's update is exactly zero.
+
+    P(cliff) = (1 − p)^G            expected steps to GRPO's first non-zero update: 1 / (1 − (1 − p)^G)
+
+HDPO adds G' privileged rollouts on a cliff, each correct with probability p_T, and moves as soon as one of
+either kind is correct (paper sections 3.1 and 3.2). G is `group_size`, G' `teacher_rollouts`.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from hdpo.theory.bandit import success_probability
+from hdpo.theory.distillation import divergence_and_gradient
+from hdpo.theory.divergences import log_softmax
+from hdpo.theory.validate import require_count, require_logp, require_probability, require_reward
+
+
+def cliff_probability(success: float, group_size: int) -> float:
+    """(1 − p)^G, accurate for tiny p. Raises UserError unless 0 < p ≤ 1 and G ≥ 1."""
+    require_probability("success probability p", success)
+    require_count("group size G", group_size)
+    with np.errstate(divide="ignore"):
+        return float(np.exp(group_size * np.log1p(-success)))
+
+
+def leave_one_out_advantages(rewards: np.ndarray) -> np.ndarray:
+    """Advantages [P, G] of rewards [P, G], each against the other G − 1 of its prompt.
+
+    b_i = mean of the others, std_i their sample standard deviation; A_i = (r_i − b_i)/(std_i + 1e-6) where
+    std_i > 0, else r_i − b_i (the base framework's default, NeMo-RL). G must be 3 or more.
+    """
+    rewards = np.asarray(rewards, dtype=np.float64)
+    others = require_count("group size G", rewards.shape[-1], least=3) - 1
+    mean = (rewards.sum(axis=-1, keepdims=True) - rewards) / others
+    mean_square = ((rewards**2).sum(axis=-1, keepdims=True) - rewards**2) / others
+    variance = (mean_square - mean**2) * others / (others - 1)
+    std = np.sqrt(np.where(variance > 1e-12, variance, 0.0))  # equal rewards may leave a rounding error
+    return np.where(std > 0, (rewards - mean) / (std + 1e-6), rewards - mean)
+
+
+def group_update(logp: np.ndarray, reward: np.ndarray, arms: np.ndarray) -> np.ndarray:
+    """GRPO's ascent direction in the logits, (1/G) Σ_i A_i (onehot(y_i) − π) [A], for sampled `arms` [G]."""
+    advantages = leave_one_out_advantages(reward[arms][None])[0]  # [G]
+    return advantages @ (np.eye(logp.size)[arms] - np.exp(logp)) / arms.size
+
+
+def expected_update(logp: np.ndarray, reward: np.ndarray, group_size: int) -> dict[str, np.ndarray | float]:
+    """E[GRPO update] by enumerating all A^G groups: the part from cliffs, the whole, and P(cliff).
+
+    Meant for small A and G. Raises UserError on a policy that is not normalised or a reward not binary.
+    """
+    logp = require_logp("policy", logp)
+    reward = require_reward("reward R", reward, logp.size)
+    on_cliffs, whole, mass = np.zeros(logp.size), np.zeros(logp.size), 0.0
+    for group in product(range(logp.size), repeat=group_size):
+        arms = np.array(group)
+        weight = np.exp(logp[arms].sum())
+        update = weight * group_update(logp, reward, arms)
+        whole += update
+        if reward[arms].sum() == 0:
+            on_cliffs += update
+            mass += weight
+    return {"on cliffs": on_cliffs, "whole": whole, "cliff probability": mass}
+
+
+def distillation_update(logp: np.ndarray, teacher_logp: np.ndarray, divergence: str = "JSD") -> np.ndarray:
+    """−∇ of the divergence to the teacher in the student's logits [A]: what HDPO adds on a cliff, per λ."""
+    return -divergence_and_gradient(divergence, teacher_logp, logp)[1]
+
+
+def expected_wait(
+    success: float, group_size: int, teacher_success: float | None = None, teacher_rollouts: int = 0
+) -> float:
+    """Expected steps up to and including the first non-zero update; HDPO's if a teacher is given.
+
+    Exact: the policy does not move before, so the wait is geometric.
+    """
+    require_probability("success probability p", success)
+    require_count("group size G", group_size)
+    with np.errstate(divide="ignore"):
+        log_stuck = group_size * np.log1p(-success)
+        if teacher_success is not None:
+            require_probability("teacher success probability p_T", teacher_success)
+            log_stuck += require_count("teacher rollouts G'", teacher_rollouts) * np.log1p(-teacher_success)
+    return float(-1.0 / np.expm1(log_stuck))
+
+
+def simulated_waits(
+    success: float,
+    group_size: int,
+    repetitions: int,
+    rng: np.random.Generator,
+    teacher_success: float | None = None,
+    teacher_rollouts: int = 0,
+    block: int = 4096,
+) -> np.ndarray:
+    """Waits [repetitions], simulated step by step: draw each group's successes until there is one."""
+    waits = np.zeros(repetitions, dtype=np.int64)
+    for repetition in range(repetitions):
+        while True:
+            moved = rng.binomial(group_size, success, size=block) > 0
+            if teacher_success is not None:
+                moved |= rng.binomial(teacher_rollouts, teacher_success, size=block) > 0
+            if moved.any():
+                waits[repetition] += int(moved.argmax()) + 1
+                break
+            waits[repetition] += block
+    return waits
+
+
+def success_after(logp: np.ndarray, update: np.ndarray, reward: np.ndarray, step_size: float) -> float:
+    """P(R = 1) after one step of `step_size` along `update` [A] in the logits."""
+    return success_probability(log_softmax(logp + step_size * update), reward)

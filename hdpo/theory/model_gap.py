@@ -1,0 +1,46 @@
+"""Proposition 1's quantities on a language model: privileged against plain forward passes on the same tokens."""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from hdpo.errors import UserError
+from hdpo.policy import Sequences, completion_logits, encode
+from hdpo.theory.bounds import proposition1
+
+
+@torch.no_grad()
+def token_gaps(
+    model: nn.Module,
+    tokenizer,
+    plain_prompts: list[str],
+    privileged_prompts: list[str],
+    completions: list[str],
+    other_model: nn.Module | None = None,
+) -> pd.DataFrame:
+    """`bounds.proposition1` at every token of N completions: one row per token.
+
+    Columns: `sequence` (0 … N−1), `position` (0 … T−1) and Proposition 1's quantities in nats. Both contexts
+    are followed by the same completion tokens, c_S = x, ȳ_<t and c_T = x ⊕ y*, ȳ_<t. `other_model` (φ), with the
+    same tokenizer, adds the cross-model quantities.
+
+    Raises UserError if the three lists differ in length or are empty, or if a completion has no token.
+    """
+    if not len(plain_prompts) == len(privileged_prompts) == len(completions) > 0:
+        sizes = f"{len(plain_prompts)}, {len(privileged_prompts)} and {len(completions)}"
+        raise UserError(f"plain prompts, privileged prompts and completions must be equally many, got {sizes}")
+    encoded = encode(tokenizer, completions)
+    if min(len(tokens) for tokens in encoded) == 0:
+        raise UserError("every completion must have at least one token, found an empty one")
+    plain, privileged = (Sequences(encode(tokenizer, p), encoded) for p in (plain_prompts, privileged_prompts))
+    passes = [completion_logits(model, privileged), completion_logits(model, plain)]
+    passes += [completion_logits(other_model, privileged)] if other_model is not None else []
+    lengths = plain.lengths.numpy()
+    return pd.DataFrame(
+        {
+            "sequence": np.repeat(np.arange(len(lengths)), lengths),
+            "position": np.concatenate([np.arange(length) for length in lengths]),
+            **proposition1(*(logits.double().cpu().numpy() for logits in passes)),
+        }
+    )

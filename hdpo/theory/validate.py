@@ -1,0 +1,67 @@
+"""Checks of what callers pass in; a failure is one line that names the quantity and what would be right."""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from hdpo.errors import UserError
+
+NORMALISATION_TOLERANCE = 1e-9
+
+
+def require_positive(name: str, value: float) -> float:
+    """Return `value`, a finite number above 0; raise UserError otherwise."""
+    if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+        raise UserError(f"{name} must be a finite number above 0, got {value!r}")
+    return float(value)
+
+
+def require_probability(name: str, value: float) -> float:
+    """Return `value`, a number in (0, 1]; raise UserError otherwise."""
+    if not (np.isscalar(value) and 0 < value <= 1):
+        raise UserError(f"{name} must be a probability in (0, 1], got {value!r}")
+    return float(value)
+
+
+def require_count(name: str, value: int, least: int = 1) -> int:
+    """Return `value`, a whole number of at least `least`; raise UserError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def require_logp(name: str, logp: np.ndarray) -> np.ndarray:
+    """Return `logp` [..., A] as float64 log-probabilities; raise UserError unless each row sums to 1."""
+    logp = np.asarray(logp, dtype=np.float64)
+    if logp.ndim == 0 or logp.shape[-1] == 0:
+        raise UserError(f"{name} must hold at least one log-probability, got shape {logp.shape}")
+    if np.isnan(logp).any() or (logp == np.inf).any():
+        raise UserError(f"{name} must hold log-probabilities (finite or -inf), found nan or +inf")
+    total = np.exp(logsumexp(logp, axis=-1))
+    worst = np.max(np.abs(total - 1.0))
+    if worst > NORMALISATION_TOLERANCE:
+        raise UserError(f"{name} must be normalised: its probabilities must sum to 1, off by {worst:.3g}")
+    return logp
+
+
+def require_reward(name: str, reward: np.ndarray, n_arms: int) -> np.ndarray:
+    """Return `reward` [A] as float64; raise UserError unless every entry is 0 or 1 and the length fits."""
+    reward = np.asarray(reward, dtype=np.float64)
+    if reward.shape != (n_arms,):
+        raise UserError(f"{name} must have one entry per arm ({n_arms}), got shape {reward.shape}")
+    if not np.isin(reward, (0.0, 1.0)).all():
+        raise UserError(f"{name} must be binary, 0 or 1, found {reward[~np.isin(reward, (0.0, 1.0))][0]!r}")
+    return reward
+
+
+def require_logit_pair(teacher_logits: np.ndarray, student_logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both logit arrays [..., V] as float64; raise UserError unless finite and of one shape."""
+    pair = []
+    for name, logits in (("teacher logits", teacher_logits), ("student logits", student_logits)):
+        logits = np.asarray(logits, dtype=np.float64)
+        if logits.ndim == 0 or logits.shape[-1] == 0 or not np.isfinite(logits).all():
+            raise UserError(f"{name} must be finite and of shape [..., V], got shape {logits.shape}")
+        pair.append(logits)
+    if pair[0].shape != pair[1].shape:
+        shapes = f"{pair[0].shape} and {pair[1].shape}"
+        raise UserError(f"teacher and student logits must have one shape, got {shapes}")
+    return pair[0], pair[1]

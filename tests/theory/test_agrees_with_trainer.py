@@ -1,0 +1,41 @@
+"""The theory's updates are those of the trainer's own loss functions, on the same bandit."""
+
+import numpy as np
+import pytest
+import torch
+
+from hdpo.distill import top_k_jsd
+from hdpo.grpo import clipped_surrogate, group_advantages
+from hdpo.theory.bandit import example_bandit
+from hdpo.theory.cliff import distillation_update, group_update, leave_one_out_advantages
+
+
+@pytest.fixture
+def toy():
+    return example_bandit()
+
+
+def test_advantages():
+    rewards = (np.arange(16) < np.arange(17)[:, None]).astype(float)  # 0 to 16 successes
+    trainer = group_advantages(torch.tensor(rewards)).numpy()
+    np.testing.assert_allclose(leave_one_out_advantages(rewards), trainer, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("arms", [[4, 5, 6, 7, 4], [0, 5, 6, 7, 4], [0, 1, 2, 2, 9]])
+def test_grpo_gradient(toy, arms):
+    logits = torch.tensor(toy.student_logp(), requires_grad=True)
+    logp = logits.log_softmax(0)[arms]
+    advantages = group_advantages(torch.tensor(toy.reward[arms])[None])[0]
+    (clipped_surrogate(logp, logp.detach(), advantages, 0.2) / len(arms)).backward()
+    expected = group_update(toy.student_logp(), toy.reward, np.array(arms))
+    assert (np.abs(expected).max() == 0) == (toy.reward[arms].sum() == 0)
+    np.testing.assert_allclose(-logits.grad.numpy(), expected, atol=1e-13)
+
+
+def test_distillation_gradient(toy):
+    teacher = toy.teacher_logp([2.0, 1.0])
+    logits = torch.tensor(toy.student_logp(), requires_grad=True)
+    top_k_jsd(torch.tensor(teacher)[None], logits[None], k=64).sum().backward()
+    expected = distillation_update(toy.student_logp(), teacher)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(-logits.grad.numpy(), expected, rtol=1e-9, atol=1e-14)
