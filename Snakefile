@@ -15,7 +15,7 @@ ROOT = str(study.root)
 BASE = Path(study.base_path)
 # A local base model is an input of every run; a hub name is resolved by transformers.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else []
-TABLES = ["table1", "table1_paper", "table2"]
+TABLES = ["headline", "table1", "table1_paper", "table2"]
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 
 
@@ -40,12 +40,12 @@ rule base:
     output:
         model=f"{study.built_base}/model.safetensors",
         provenance=f"{study.built_base}/provenance.json",
+    log:
+        f"{ROOT}/logs/base.log",
+    threads: workflow.cores
     params:
         out=str(study.built_base),
         hash=study.pretrain_hash,
-    threads: workflow.cores
-    log:
-        f"{ROOT}/logs/base.log",
     shell:
         "hdpo base {STUDY:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
@@ -58,16 +58,16 @@ rule train:
         evals=f"{ROOT}/runs/{{run}}/seed{{seed}}/evals.parquet",
         model=f"{ROOT}/runs/{{run}}/seed{{seed}}/model/model.safetensors",
         provenance=f"{ROOT}/runs/{{run}}/seed{{seed}}/run.json",
-    params:
-        hash=run_hash,
-    threads: study.hardware.threads
-    resources:
-        gpu=study.hardware.gpus,
-        mem_mb=study.hardware.memory_mb,
     log:
         f"{ROOT}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{ROOT}/benchmarks/train-{{run}}-seed{{seed}}.tsv"
+    threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        mem_mb=study.hardware.memory_mb,
+    params:
+        hash=run_hash,
     shell:
         "hdpo train {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
@@ -77,14 +77,14 @@ rule evaluate:
         rules.train.output.model,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
-    params:
-        hash=run_hash,
+    log:
+        f"{ROOT}/logs/evaluate-{{run}}-seed{{seed}}.log",
     threads: study.hardware.threads
     resources:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
-    log:
-        f"{ROOT}/logs/evaluate-{{run}}-seed{{seed}}.log",
+    params:
+        hash=run_hash,
     shell:
         "hdpo evaluate {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
@@ -94,14 +94,14 @@ rule evaluate_base:
         BASE_FILES,
     output:
         outcomes=f"{ROOT}/eval/base/seed0.parquet",
-    params:
-        hash=study.pretrain_hash,
+    log:
+        f"{ROOT}/logs/evaluate-base.log",
     threads: study.hardware.threads
     resources:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
-    log:
-        f"{ROOT}/logs/evaluate-base.log",
+    params:
+        hash=study.pretrain_hash,
     shell:
         "hdpo evaluate {STUDY:q} --run base --seed 0 > {log:q} 2>&1"
 
@@ -113,10 +113,10 @@ rule summary:
         rules.evaluate_base.output,
     output:
         f"{ROOT}/summary.csv",
-    params:
-        hash=study.identity,
     log:
         f"{ROOT}/logs/summary.log",
+    params:
+        hash=study.identity,
     shell:
         "hdpo summary {STUDY:q} > {log:q} 2>&1"
 
@@ -143,7 +143,7 @@ rule figures:
     input:
         rules.summary.output,
         "paper/reported.csv",
-        "hdpo/figures.py",
+        "hdpo/report/figures.py",
     output:
         report(
             expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
@@ -157,15 +157,37 @@ rule figures:
         "hdpo figures {STUDY:q} > {log:q} 2>&1"
 
 
+rule theory:
+    input:
+        BASE_FILES,
+    output:
+        report(f"{ROOT}/theory/theory.csv", category="Theory", caption="paper/captions/theory.rst"),
+        f"{ROOT}/theory/theory.md",
+    params:
+        base=study.base_path,
+    log:
+        f"{ROOT}/logs/theory.log",
+    benchmark:
+        f"{ROOT}/benchmarks/theory.tsv"
+    shell:
+        "hdpo theory {STUDY:q} > {log:q} 2>&1"
+
+
 rule check:
     input:
         rules.summary.output,
+        rules.theory.output,
         "paper/reported.csv",
         "paper/claims.yaml",
     output:
-        report(f"{ROOT}/check.csv", category="Verdicts", caption="paper/captions/check.rst"),
+        report(
+            f"{ROOT}/check.csv",
+            category="Verdicts",
+            caption="paper/captions/check.rst",
+        ),
         f"{ROOT}/check.md",
         f"{ROOT}/check.json",
+        f"{ROOT}/verdicts.md",
     log:
         f"{ROOT}/logs/check.log",
     shell:

@@ -51,17 +51,16 @@ def draw_example(rng: random.Random, config: Pretrain) -> tuple[str, str]:
     Plain: the response is a random chain of the problem. Privileged: the prompt shows the reference chain or its
     last step, the response is the chain rewritten, so that the hint is understood rather than copied.
     """
-    sizes, weights = zip(*config.mixture.items(), strict=True)
+    kind = rng.random()
+    privileged = kind < config.hint_share + config.answer_hint_share
+    sizes, weights = zip(*(config.hint_mixture if privileged else config.mixture).items(), strict=True)
     while True:
         chain = draw_chain(rng, rng.choices(sizes, weights)[0])
         if split_of(chain.numbers, chain.target) == "train":
             break
     prompt = student_prompt(chain.numbers, chain.target)
-    kind = rng.random()
-    if kind < config.hint_share:
-        prompt = privileged_prompt(prompt, hint_text(chain, "solution"))
-    elif kind < config.hint_share + config.answer_hint_share:
-        prompt = privileged_prompt(prompt, hint_text(chain, "answer"))
+    if privileged:
+        prompt = privileged_prompt(prompt, hint_text(chain, "solution" if kind < config.hint_share else "answer"))
     return prompt, rewrite(rng, chain).text() + " <eos>"
 
 
@@ -87,17 +86,21 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
             group["lr"] = config.learning_rate * _cosine(step, config.steps)
         prompts, responses = zip(*(draw_example(rng, config) for _ in range(config.batch_size)), strict=True)
         batch = Sequences(encode(tokenizer, list(prompts)), encode(tokenizer, list(responses)))
-        loss = nn.functional.cross_entropy(completion_logits(model, batch), batch.tokens)
-        loss.backward()
+        total = 0.0
+        for rows in batch.micro_batches(list(range(len(batch))), study.train.micro_batch_tokens):
+            part = batch.select(rows)
+            loss = nn.functional.cross_entropy(completion_logits(model, part), part.tokens, reduction="sum")
+            (loss / len(batch.tokens)).backward()
+            total += loss.item() / len(batch.tokens)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            bar.set_postfix(loss=f"{total:.3f}")
     record = provenance() | {
         "pretrain": config.model_dump(mode="json"),
         "pretrain_hash": content_hash(config.model_dump(mode="json")),
-        "final_loss": round(loss.item(), 4),
+        "final_loss": round(total, 4),
         "seconds": round(time.perf_counter() - started, 1),
     }
 

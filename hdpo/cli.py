@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     base = command("base", "train the small world's base model")
     base.add_argument("--out", type=Path, help="folder for the model (default: where the study expects it)")
+    base.add_argument("--seed", type=int, help="of weights and data (default: the study's)")
     base.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     for name, help in (("train", "train one run, or go on with it"), ("evaluate", "test one run's final weights")):
         added = command(name, help)
@@ -28,6 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     command("summary", "statistics of all finished runs")
     command("tables", "tables as CSV, Markdown and LaTeX")
     command("figures", "figures as PNG and PDF")
+    command("theory", "check the paper's statements numerically, exactly where possible")
+    command("bench", "where the time of a finished study went")
+    command("publish", "make the finished study the committed reference that later runs are checked against")
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
     return parser
@@ -50,6 +54,8 @@ def _dispatch(options: argparse.Namespace) -> int | None:
     if options.command == "base":
         from hdpo.base_model import train_base
 
+        if options.seed is not None:
+            study = study.model_copy(update={"pretrain": study.pretrain.model_copy(update={"seed": options.seed})})
         train_base(study, options.out or study.built_base, options.threads)
     elif options.command == "train":
         from hdpo.train import train_run
@@ -60,19 +66,31 @@ def _dispatch(options: argparse.Namespace) -> int | None:
 
         evaluate_test(study, options.run, options.seed)
     elif options.command == "summary":
-        from hdpo.results import write_summary
+        from hdpo.report.results import write_summary
 
         write_summary(study)
     elif options.command == "tables":
-        from hdpo.tables import write_tables
+        from hdpo.report.tables import write_tables
 
         write_tables(study)
     elif options.command == "figures":
-        from hdpo.figures import write_figures
+        from hdpo.report.figures import write_figures
 
         write_figures(study)
+    elif options.command == "theory":
+        from hdpo.theory.checks import write_study_theory
+
+        write_study_theory(study)
+    elif options.command == "bench":
+        from hdpo.report.cost import write_bench
+
+        write_bench(study)
+    elif options.command == "publish":
+        from hdpo.report.publish import publish
+
+        publish(study)
     elif options.command == "check":
-        from hdpo.check import write_check
+        from hdpo.report.check import write_check
 
         return write_check(study, strict=options.strict)
     return None

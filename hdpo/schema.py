@@ -75,7 +75,8 @@ class Pretrain(Section):
     steps: Count
     batch_size: Count
     learning_rate: Positive  # peak of a cosine schedule
-    mixture: Mixture
+    mixture: Mixture  # of problem sizes in plain sequences
+    hint_mixture: Mixture  # in privileged ones
     hint_share: Share  # sequences that see the whole reference chain
     answer_hint_share: Share  # sequences that see its last step only
 

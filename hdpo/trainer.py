@@ -135,7 +135,8 @@ class Trainer:
 
         Both losses are sums over tokens divided by the token count of the whole step, taken before any forward
         pass, so micro-batches change memory only. Sequences with advantage 0 add exactly nothing to the gradient
-        and are not run through the network, but their tokens count. Returns metrics and the number of policy-gradient tokens that were.
+        and are not run through the network, but their tokens count. Returns metrics and the number of tokens of
+        the sequences that were.
         """
         n_tokens = max(1, len(rollouts.logp))
         n_distill_tokens = max(1, int(demonstrations.student.lengths.sum()))

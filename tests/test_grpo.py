@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hdpo.grpo import clipped_surrogate, cliff_mask, group_advantages
+from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
 
 
 def rewards_with(successes: int, group: int = 16) -> torch.Tensor:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from hdpo.config import Study
 from hdpo.style import save_figure
 from hdpo.theory import checks_bounds, checks_cliff, checks_gap, checks_optimum, curves, figures
+from hdpo.theory.model_gap import study_gaps
 from hdpo.theory.statements import COLUMNS
 
 # Statements a reader might take from the paper or from the word "distillation" that are not true as they
@@ -87,4 +89,16 @@ def write_theory(out_dir: str | Path, gaps: pd.DataFrame | None = None) -> pd.Da
         save_figure(figure, out_dir / stem)
     (out_dir / "theory.md").write_text(to_markdown(table), encoding="utf-8")
     table.to_csv(out_dir / "theory.csv", index=False)  # last: its presence says that all is written
+    return table
+
+
+def write_study_theory(study: Study) -> pd.DataFrame:
+    """`write_theory` for a study: into `<root>/theory/`, with its base model where that is a folder here."""
+    base = Path(study.base_path)
+    gaps = study_gaps(study, base) if (base / "config.json").is_file() else None
+    table = write_theory(study.root / "theory", gaps)
+    for row in surprises(table).itertuples():
+        print(
+            f"unexpected: {row.verdict}: {row.statement} ({row.quantity}: {row.measured:.4g}, not {row.expected:.4g})"
+        )
     return table

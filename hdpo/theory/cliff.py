@@ -9,7 +9,9 @@ either kind is correct (paper sections 3.1 and 3.2). G is `group_size`, G' `teac
 from itertools import product
 
 import numpy as np
+import torch
 
+from hdpo.grpo import group_advantages
 from hdpo.theory.bandit import success_probability
 from hdpo.theory.distillation import divergence_and_gradient
 from hdpo.theory.divergences import log_softmax
@@ -25,18 +27,10 @@ def cliff_probability(success: float, group_size: int) -> float:
 
 
 def leave_one_out_advantages(rewards: np.ndarray) -> np.ndarray:
-    """Advantages [P, G] of rewards [P, G], each against the other G − 1 of its prompt.
-
-    b_i = mean of the others, std_i their sample standard deviation; A_i = (r_i − b_i)/(std_i + 1e-6) where
-    std_i > 0, else r_i − b_i (the base framework's default, NeMo-RL). G must be 3 or more.
-    """
+    """The trainer's own advantages [P, G] of rewards [P, G] (`hdpo.grpo`), in float64. G must be 3 or more."""
     rewards = np.asarray(rewards, dtype=np.float64)
-    others = require_count("group size G", rewards.shape[-1], least=3) - 1
-    mean = (rewards.sum(axis=-1, keepdims=True) - rewards) / others
-    mean_square = ((rewards**2).sum(axis=-1, keepdims=True) - rewards**2) / others
-    variance = (mean_square - mean**2) * others / (others - 1)
-    std = np.sqrt(np.where(variance > 1e-12, variance, 0.0))  # equal rewards may leave a rounding error
-    return np.where(std > 0, (rewards - mean) / (std + 1e-6), rewards - mean)
+    require_count("group size G", rewards.shape[-1], least=3)
+    return group_advantages(torch.from_numpy(rewards)).numpy()
 
 
 def group_update(logp: np.ndarray, reward: np.ndarray, arms: np.ndarray) -> np.ndarray:

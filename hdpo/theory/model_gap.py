@@ -1,13 +1,36 @@
 """Proposition 1's quantities on a language model: privileged against plain forward passes on the same tokens."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
+from hdpo.config import Study
 from hdpo.errors import UserError
-from hdpo.policy import Sequences, completion_logits, encode
+from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer
+from hdpo.tasks import load_task
 from hdpo.theory.bounds import proposition1
+
+OTHER_SEED = "-other-seed"  # the folder beside the base model with the same model trained from another seed
+
+
+def study_gaps(study: Study, base: Path) -> pd.DataFrame:
+    """`token_gaps` of the base model in folder `base` on all development problems, along each reference solution.
+
+    The cross-model quantities are there if a model trained from another seed lies beside it.
+    """
+    task, other = load_task(study), base.with_name(base.name + OTHER_SEED)
+    problems = task.problems("development")
+    return token_gaps(
+        load_policy(base),
+        load_tokenizer(base),
+        [task.student_prompt(problem) for problem in problems],
+        [task.privileged_prompt(problem) for problem in problems],
+        [problem.hint + " <eos>" for problem in problems],
+        load_policy(other) if other.is_dir() else None,
+    )
 
 
 @torch.no_grad()

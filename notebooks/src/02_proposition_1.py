@@ -121,7 +121,7 @@ pd.DataFrame(
 # ## On a language model
 #
 # The same quantities on the small world's base model: a transformer that solves arithmetic puzzles. For each
-# validation problem, the worked solution is run through the model twice, after the plain prompt and after the
+# development problem, the worked solution is run through the model twice, after the plain prompt and after the
 # prompt with the hint. Each of its tokens gives one pair of logit vectors, hence one KL and one bound, from the
 # same two forward passes. $L\Delta$ is replaced by the measured $\lVert f_\theta(c_T) -
 # f_\theta(c_S)\rVert_\infty$, the smallest value it can have.
@@ -143,20 +143,9 @@ gaps = None
 if has_base:
     warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
 
-    from hdpo.policy import load_policy, load_tokenizer
-    from hdpo.tasks import load_task
-    from hdpo.theory.model_gap import token_gaps
+    from hdpo.theory.model_gap import study_gaps
 
-    task = load_task(study)
-    problems = task.problems("validation")[:128]
-    gaps = token_gaps(
-        load_policy(base),
-        load_tokenizer(base),
-        [task.student_prompt(problem) for problem in problems],
-        [task.privileged_prompt(problem) for problem in problems],
-        [problem.hint + " <eos>" for problem in problems],
-        load_policy(other) if has_other else None,
-    )
+    gaps = study_gaps(study, base)
 gaps.drop(columns=["sequence", "position"]).quantile([0.05, 0.5, 0.95, 1.0]) if has_base else None
 
 # %% [markdown]

@@ -1,0 +1,73 @@
+"""Where the time of a study went: wall time and memory of its jobs, seconds of a step's phases."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from hdpo.config import Study
+from hdpo.errors import UserError
+from hdpo.files import write_json
+from hdpo.provenance import provenance
+from hdpo.report.formats import write_table
+
+PHASES = ("rollout", "reward", "privileged", "update", "total")
+
+
+def job_costs(study: Study) -> pd.DataFrame:
+    """Wall seconds and peak resident memory (MB) of each job, from Snakemake's benchmark files; empty without."""
+    files = sorted((study.root / "benchmarks").glob("*.tsv"))
+    rows = [pd.read_csv(path, sep="\t", na_values="-").assign(job=path.stem) for path in files]
+    table = pd.concat(rows) if rows else pd.DataFrame(columns=["job", "s", "max_rss"])
+    table = table[["job", "s", "max_rss"]].rename(columns={"s": "seconds", "max_rss": "peak_mb"})
+    table["stage"] = table["job"].str.split("-").str[0]
+    return table.reset_index(drop=True)
+
+
+def stage_costs(jobs: pd.DataFrame) -> pd.DataFrame:
+    """Jobs, their wall seconds (median and sum) and the largest job's memory, per stage."""
+    stages = jobs.groupby("stage", sort=False)
+    return stages.agg(
+        jobs=("job", "size"), median_s=("seconds", "median"), sum_s=("seconds", "sum"), peak_mb=("peak_mb", "max")
+    ).reset_index()
+
+
+def step_costs(study: Study) -> pd.DataFrame:
+    """Median seconds of each phase of a step, and rollout tokens per second, per run and seed."""
+    rows = []
+    for path in sorted((study.root / "runs").glob("*/seed*/metrics.jsonl")):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        seconds = pd.DataFrame([record["seconds"] for record in records])
+        tokens = pd.Series([record["tokens"]["rollout"] for record in records])
+        row = {"run": path.parent.parent.name, "seed": path.parent.name.removeprefix("seed")}
+        row |= {phase: float(seconds[phase].median()) for phase in PHASES}
+        rows.append(row | {"rollout_tokens_per_second": float((tokens / seconds["rollout"]).median())})
+    return pd.DataFrame(rows)
+
+
+def write_cost_table(study: Study, stem: Path) -> None:
+    """Write the stages' cost as a table; nothing where no job was measured."""
+    stages = stage_costs(job_costs(study))
+    if len(stages):
+        shown = stages.round({"median_s": 1, "sum_s": 0, "peak_mb": 0})
+        caption = f"Wall time and memory of the jobs of study {study.name}; each job has its own process."
+        write_table(stem, stages, [(caption, shown.astype(str))])
+
+
+def write_bench(study: Study) -> Path:
+    """Write results/bench/<study>.json and print its tables.
+
+    Raises:
+        UserError: nothing has been run yet.
+    """
+    jobs, steps = job_costs(study), step_costs(study)
+    if not len(jobs) or not len(steps):
+        raise UserError(f"{study.root}: no finished run with benchmark files; run the workflow first")
+    medians = steps.groupby("run").median(numeric_only=True).round(4).reset_index()
+    print(stage_costs(jobs).round(1).to_string(index=False), medians.to_string(index=False), sep="\n\n")
+    out = Path("results/bench") / f"{study.name}.json"
+    tables = {"stages": stage_costs(jobs), "steps": medians, "jobs": jobs}
+    write_json(
+        out, provenance() | {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    )
+    return out

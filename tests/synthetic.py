@@ -1,0 +1,132 @@
+"""A made-up study with results on disk as training and evaluation write them, for tests of what reads them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from hdpo.config import Study, load_study
+from hdpo.evaluate import write_outcomes
+from hdpo.tasks import load_task, problem_set_hash
+
+REPOSITORY = Path(__file__).parent.parent
+STEPS, EVERY, SAMPLES, TEST_SAMPLES = 40, 10, 8, 16
+
+# The smoke study, resized: what is not named here does not matter to those who read results.
+CHANGES = {
+    "name": "tiny",
+    "seeds": [1, 2, 3],
+    "sweep": {"teachers": ["drifting", "frozen"], "distill_weights": [0.01, 0.1, 1.0]},
+    "task": {"problems": {"train": 16, "development": 24, "validation": 32, "test": 60}},
+    "model": {"path": None},
+    "train": {"steps": STEPS, "prompts_per_step": 16},
+    "distill": {"max_cliffs": 32},
+    "evaluate": {"every": EVERY, "samples": SAMPLES, "test_samples": TEST_SAMPLES, "ks": [1, 4, 8]},
+}
+
+
+def tiny_config(**changes) -> dict:
+    """The made-up study as plain data; `changes` replace keys section by section."""
+    config = yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    for layer in (CHANGES, changes):
+        for key, value in layer.items():
+            config[key] = config[key] | value if isinstance(value, dict) else value
+    return config
+
+
+def make_study(folder: Path, **changes) -> Study:
+    """A valid study, read from a file as users' are; see `tiny_config` for `changes`."""
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(tiny_config(**changes)), encoding="utf-8")
+    return load_study(path)
+
+
+def write_final(
+    study: Study, run: str, seed: int, greedy: np.ndarray, samples: np.ndarray, falsified: dict | None = None
+) -> Path:
+    """Outcomes on the test problems: greedy [Q], samples [Q, n]; `falsified` changes what the file states."""
+    path = study.root / "eval" / run / f"seed{seed}.parquet"
+    _write(study, path, run, seed, ("test",), {("test", 0): (greedy, samples)}, False, falsified)
+    return path
+
+
+def write_training(study: Study, run: str, seed: int, outcomes: dict) -> Path:
+    """Outcomes during training, {(split, step): (greedy [Q], samples [Q, n])}."""
+    path = study.run(run, seed).folder / "evals.parquet"
+    _write(study, path, run, seed, ("development", "validation"), outcomes, True, None)
+    return path
+
+
+def write_metrics(study: Study, run: str, seed: int) -> Path:
+    """Training metrics in which the overhead is exactly proportional to the cliffs: 0.02 s and 30 tokens each."""
+    rng, folder = np.random.default_rng([seed, len(run)]), study.run(run, seed).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for step in range(STEPS):
+        cliffs = int(rng.binomial(16, 0.3 - 0.12 * step / STEPS))
+        taught = 0 if run == "grpo" else cliffs
+        tokens = {"rollout": 1000, "privileged": 30 * taught, "distill": 0, "trained": 600}
+        seconds = {"rollout": 0.3, "reward": 0.01, "privileged": 0.02 * taught, "update": 0.3, "total": 0.6}
+        row = {"step": step, "cliffs": cliffs, "cliff_fraction": cliffs / 16, "tokens": tokens, "seconds": seconds}
+        row["privileged_pass_rate"] = float(rng.uniform(0.5, 0.8)) if taught else None
+        lines.append(json.dumps(row))
+    path = folder / "metrics.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str, int], ...] = ()) -> None:
+    """All runs but `missing`; success probabilities rise over steps, and HDPO's by `effect` · log10(1000 λ)."""
+    for run in study.runs:
+        weight = study.run(run, 0).distill_weight
+        gain = effect * np.log10(1000 * weight) * (0.7 if "frozen" in run else 1.0) if weight else 0.0
+        for seed in study.seeds:
+            if (run, seed) in missing:
+                continue
+            rng = np.random.default_rng([seed, 0])  # the same luck for each run of a seed
+            write_final(study, run, seed, *_draw(study, "test", 0.12 + gain, TEST_SAMPLES, rng))
+            outcomes = {
+                (split, step): _draw(study, split, 0.12 * step / STEPS + gain, SAMPLES, rng)
+                for step in range(0, STEPS + 1, EVERY)
+                for split in ("development", "validation")
+            }
+            write_training(study, run, seed, outcomes)
+            write_metrics(study, run, seed)
+    write_final(study, "base", 0, *_draw(study, "test", 0.0, TEST_SAMPLES, np.random.default_rng(9)))
+
+
+def set_up_repository(folder: Path) -> None:
+    """What the reports read beside results: the paper's numbers, the claims, and the paper's configuration."""
+    (folder / "paper").mkdir()
+    (folder / "config").mkdir()
+    for name in ("reported.csv", "claims.yaml"):
+        (folder / "paper" / name).write_bytes((REPOSITORY / "paper" / name).read_bytes())
+    paper = yaml.safe_dump(tiny_config(name="paper", seeds=[42], distill={"top_k": 32}))
+    (folder / "config" / "paper.yaml").write_text(paper, encoding="utf-8")
+
+
+def _draw(study: Study, split: str, gain: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    count = getattr(study.task.problems, split)
+    chance = np.clip(np.linspace(0.0, 0.9, count) ** 1.5 + gain, 0, 1)
+    return (rng.random(count) < chance).astype(int), (rng.random((count, n)) < chance[:, None]).astype(int)
+
+
+def _write(study, path, run, seed, splits, outcomes, with_steps, falsified) -> None:
+    task = load_task(study)
+    rows, n = [], 0
+    for (split, step), (greedy, samples) in outcomes.items():
+        n = samples.shape[1]
+        for problem, right, drawn in zip(task.problems(split), greedy, samples, strict=True):
+            row = {"problem": problem.id, "difficulty": problem.difficulty, "greedy": int(right)}
+            rows.append(({"step": step, "split": split} if with_steps else {}) | row | {"samples": drawn.tolist()})
+    metadata = {
+        "run": run,
+        "seed": seed,
+        "run_hash": "base" if run == "base" else study.run(run, seed).hash,
+        "problems": {split: problem_set_hash(task.problems(split)) for split in splits},
+        "samples": n,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_outcomes(path, pd.DataFrame(rows), metadata | (falsified or {}))

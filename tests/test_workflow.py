@@ -1,0 +1,87 @@
+"""The workflow end to end on a study small enough for a test; then what it does when run again."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, tiny
+
+
+def snakemake(folder: Path, study: str, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", f"study={study}", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which the whole workflow has run once."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("Snakefile", "profiles", "paper", "hdpo", "config"):
+        (folder / name).symlink_to(ROOT / name)
+    study = tiny(name="mini", seeds=[1], sweep__teachers=["frozen"], pretrain__steps=40, train__steps=3)
+    (folder / "mini.yaml").write_text(yaml.safe_dump(study))
+    done = snakemake(folder, "mini.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_leaves_tables_figures_and_verdicts(finished):
+    root = finished / "results/mini"
+    for table in ("table1", "table1_paper", "table2"):
+        for kind in ("csv", "md", "tex"):
+            assert (root / f"tables/{table}.{kind}").stat().st_size > 100
+    for figure in ("learning_curves", "tradeoff", "cliffs", "pass_at_k"):
+        assert (root / f"figures/{figure}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (root / f"figures/{figure}.pdf").read_bytes()[:4] == b"%PDF"
+    verdicts = set(pd.read_csv(root / "check.csv").verdict)
+    assert verdicts <= {"reproduced", "direction only", "inconclusive", "contradicted", "not run"}
+    outcomes = pd.read_parquet(root / "eval/grpo/seed1.parquet")
+    assert len(outcomes) == 32 and set(outcomes.samples.map(len)) == {8}
+
+
+def test_a_second_run_does_nothing(finished):
+    again = snakemake(finished, "mini.yaml", "--dry-run")
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+
+
+def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """Jobs per rule from a dry run's table."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M)}
+
+
+def test_a_new_lambda_trains_only_itself(finished):
+    study = yaml.safe_load((finished / "mini.yaml").read_text())
+    study["sweep"]["distill_weights"] = [0.1, 0.7]
+    (finished / "more.yaml").write_text(yaml.safe_dump(study))
+    jobs = planned(snakemake(finished, "more.yaml", "--dry-run"))
+    assert jobs["train"] == 1 and jobs["evaluate"] == 1 and "base" not in jobs
+    study["train"]["clip"] = 0.3  # touches every run
+    (finished / "more.yaml").write_text(yaml.safe_dump(study))
+    assert planned(snakemake(finished, "more.yaml", "--dry-run"))["train"] == 3
+
+
+def test_a_bad_study_is_one_line_and_nothing_is_written(finished):
+    (finished / "bad.yaml").write_text(yaml.safe_dump(tiny(name="bad", train__stesp=1)))
+    done = snakemake(finished, "bad.yaml")
+    assert done.returncode == 2
+    assert "hdpo: config bad.yaml: train.stesp: unknown key" in done.stderr and "Traceback" not in done.stderr
+    assert not (finished / "results/bad").exists()
+
+
+def test_every_scale_plans(finished):
+    for scale, runs in (("small", 21), ("paper", 5)):
+        (finished / "results/reference").mkdir(exist_ok=True, parents=True)
+        if scale == "small" and not (ROOT / "results/reference/small/base").exists():
+            continue
+        link = finished / "results/reference/small"
+        if not link.exists():
+            link.symlink_to(ROOT / "results/reference/small")
+        done = snakemake(finished, f"config/{scale}.yaml", "--dry-run")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert planned(done)["train"] == runs
