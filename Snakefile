@@ -19,6 +19,10 @@ TABLES = ["headline", "table1", "table1_paper", "table2"]
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 
 
+# Used with `--software-deployment-method apptainer` only: any image in which this package is installed.
+container: config.get("container", "docker://python:3.11")
+
+
 wildcard_constraints:
     run="|".join(study.runs),
     seed=r"\d+",
@@ -32,6 +36,7 @@ def run_hash(wildcards):
 rule all:
     input:
         f"{ROOT}/check.md",
+        f"{ROOT}/theory/theory.md",
         expand(f"{ROOT}/tables/{{table}}.md", table=TABLES),
         expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
 
@@ -42,12 +47,12 @@ rule base:
         provenance=f"{study.built_base}/provenance.json",
     log:
         f"{ROOT}/logs/base.log",
-    threads: workflow.cores
+    threads: study.hardware.threads
     params:
-        out=str(study.built_base),
+        study=STUDY,
         hash=study.pretrain_hash,
     shell:
-        "hdpo base {STUDY:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        "hdpo base {params.study:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule train:
@@ -67,9 +72,10 @@ rule train:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
+        study=STUDY,
         hash=run_hash,
     shell:
-        "hdpo train {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+        "hdpo train {params.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -84,9 +90,10 @@ rule evaluate:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
+        study=STUDY,
         hash=run_hash,
     shell:
-        "hdpo evaluate {STUDY:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+        "hdpo evaluate {params.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate_base:
@@ -101,9 +108,10 @@ rule evaluate_base:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
+        study=STUDY,
         hash=study.pretrain_hash,
     shell:
-        "hdpo evaluate {STUDY:q} --run base --seed 0 > {log:q} 2>&1"
+        "hdpo evaluate {params.study:q} --run base --seed 0 > {log:q} 2>&1"
 
 
 rule summary:
@@ -116,9 +124,10 @@ rule summary:
     log:
         f"{ROOT}/logs/summary.log",
     params:
+        study=STUDY,
         hash=study.identity,
     shell:
-        "hdpo summary {STUDY:q} > {log:q} 2>&1"
+        "hdpo summary {params.study:q} > {log:q} 2>&1"
 
 
 rule tables:
@@ -135,8 +144,10 @@ rule tables:
         expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
+    params:
+        study=STUDY,
     shell:
-        "hdpo tables {STUDY:q} > {log:q} 2>&1"
+        "hdpo tables {params.study:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -153,24 +164,31 @@ rule figures:
         expand(f"{ROOT}/figures/{{figure}}.pdf", figure=FIGURES),
     log:
         f"{ROOT}/logs/figures.log",
+    params:
+        study=STUDY,
     shell:
-        "hdpo figures {STUDY:q} > {log:q} 2>&1"
+        "hdpo figures {params.study:q} > {log:q} 2>&1"
 
 
 rule theory:
     input:
         BASE_FILES,
     output:
-        report(f"{ROOT}/theory/theory.csv", category="Theory", caption="paper/captions/theory.rst"),
+        report(
+            f"{ROOT}/theory/theory.csv",
+            category="Theory",
+            caption="paper/captions/theory.rst",
+        ),
         f"{ROOT}/theory/theory.md",
-    params:
-        base=study.base_path,
     log:
         f"{ROOT}/logs/theory.log",
     benchmark:
         f"{ROOT}/benchmarks/theory.tsv"
+    params:
+        study=STUDY,
+        hash=study.pretrain_hash,
     shell:
-        "hdpo theory {STUDY:q} > {log:q} 2>&1"
+        "hdpo theory {params.study:q} > {log:q} 2>&1"
 
 
 rule check:
@@ -190,5 +208,7 @@ rule check:
         f"{ROOT}/verdicts.md",
     log:
         f"{ROOT}/logs/check.log",
+    params:
+        study=STUDY,
     shell:
-        "hdpo check {STUDY:q} 2>&1 | tee {log:q}"
+        "hdpo check {params.study:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,106 @@
+"""The command line: mistakes in one line with exit code 2, nothing written; publishing and costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, write_study
+from synthetic import make_study
+
+from hdpo.cli import main
+from hdpo.errors import UserError
+from hdpo.report.cost import stage_costs, write_bench
+from hdpo.report.publish import fill_blocks, publish
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "expected"),
+    [
+        (["train", "--run", "grpo", "--seed", "1"], {}, "results/smoke/base: no tokenizer.json there"),
+        (["train", "--run", "grpo", "--seed", "1"], {"train__backend": "vllm"}, "train.backend 'vllm'"),
+        (["train", "--run", "ppo", "--seed", "1"], {}, "expected grpo or hdpo-"),
+        (["evaluate", "--run", "grpo", "--seed", "1"], {}, "runs/grpo/seed1/run.json: missing"),
+        (["evaluate", "--run", "base", "--seed", "0"], {}, "results/smoke/base: no tokenizer.json there"),
+        (["bench"], {}, "no finished run"),
+        (["publish"], {}, "check.md: missing"),
+        (["base"], {"train__steps": 0}, "train.steps"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(folder, capsys, arguments, changes, expected):
+    study = write_study(folder, **changes)
+    command, *rest = arguments
+    assert main([command, str(study), *rest]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and error.count("\n") == 1 and error.startswith("hdpo: ")
+    assert [path.name for path in folder.iterdir()] == ["study.yaml"]
+
+
+def test_evaluating_a_run_of_another_config_is_refused(folder, capsys):
+    study = write_study(folder)
+    record = folder / "results/smoke/runs/grpo/seed1/run.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"run_hash": "0123456789ab"}))
+    assert main(["evaluate", str(study), "--run", "grpo", "--seed", "1"]) == 2
+    assert "made by config 0123456789ab" in capsys.readouterr().err
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from hdpo.cli import build_parser; build_parser().format_help();"
+        "sys.exit(bool({'torch', 'transformers', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_publish_copies_small_files_and_refreshes_the_readme(folder):
+    study = make_study(folder)
+    for name, text in {
+        "check.md": "c",
+        "summary.csv": "s",
+        "tables/headline.md": "| new |",
+        "figures/a.png": "p",
+    }.items():
+        (study.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (study.root / name).write_text(text)
+    (study.root / "runs/grpo/seed1/model").mkdir(parents=True)
+    (study.root / "runs/grpo/seed1/model/model.safetensors").write_text("weights")
+    (study.root / "runs/grpo/seed1/run.json").write_text("{}")
+    stale = folder / "results/reference/tiny/figures/stale.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("old")
+    readme = folder / "README.md"
+    readme.write_text("a\n<!-- from results/reference/tiny/tables/headline.md -->\nold\n<!-- end -->\nb\n")
+    out = publish(study, readme)
+    assert not stale.exists()
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert found == {"check.md", "summary.csv", "tables/headline.md", "figures/a.png", "runs/grpo/seed1/run.json"}
+    assert "| new |" in readme.read_text() and "old" not in readme.read_text()
+    assert fill_blocks(readme.read_text()) == readme.read_text()
+
+
+def test_costs_add_up_by_stage(folder):
+    jobs = pd.DataFrame(
+        {"job": ["train-a", "train-b", "evaluate-a"], "seconds": [10.0, 30.0, 5.0], "peak_mb": [100.0, 300.0, 50.0]}
+    )
+    jobs["stage"] = jobs["job"].str.split("-").str[0]
+    stages = stage_costs(jobs).set_index("stage")
+    assert stages.loc["train"].tolist() == [2, 20.0, 40.0, 300.0]
+    with pytest.raises(UserError, match="no finished run"):
+        write_bench(make_study(folder))
+
+
+def test_readme_shows_the_committed_results(monkeypatch):
+    """No number in the README's generated blocks is typed by hand."""
+    monkeypatch.chdir(ROOT)
+    text = Path("README.md").read_text(encoding="utf-8")
+    assert text.count("<!-- from ") == 3
+    assert fill_blocks(text) == text
