@@ -3,6 +3,7 @@
 # make smoke       every stage of the workflow in under a minute
 # make lint        style of Python and Snakemake code
 # make bench       wall time and peak memory of the stages of the last `make reproduce`
+# make notebooks   execute the notebooks again from notebooks/src/
 # make base        train the small world's base model again (the committed one stands in for a download)
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES)
 # Every training process uses the threads that its config gives it; libraries must not add their own.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test smoke lint bench base report clean
+.PHONY: reproduce test smoke lint bench base report notebooks clean
 
 reproduce: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -25,6 +26,9 @@ base: $(VENV)/installed
 
 report: $(VENV)/installed
 	$(SNAKEMAKE) --report results/small/report.html
+
+notebooks: $(VENV)/installed-notebooks
+	$(SNAKEMAKE) --forcerun notebooks -- notebooks
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
@@ -48,6 +52,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[notebooks]"
 	touch $@ $(VENV)/installed
 
 clean:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from hdpo.config import load_study_or_exit
 
-STUDY = config.get("study", "config/small.yaml")
-study = load_study_or_exit(STUDY)
+config.setdefault("study", "config/small.yaml")
+study = load_study_or_exit(config["study"])
+STUDY = ancient(config["study"])  # params carry its hashes: they decide what runs again, not the file's time
 ROOT = str(study.root)
 BASE = Path(study.base_path)
 # A local base model is an input of every run; a hub name is resolved by transformers.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else []
 TABLES = ["headline", "table1", "table1_paper", "table2"]
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
+NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
 
 
 # Used with `--software-deployment-method apptainer` only: any image in which this package is installed.
@@ -24,13 +26,22 @@ container: config.get("container", "docker://python:3.11")
 
 
 wildcard_constraints:
-    run="|".join(study.runs),
+    run="|".join(["base", *study.runs]),
     seed=r"\d+",
 
 
 def run_hash(wildcards):
     """Identity of a run's config: a changed value retrains the runs that it touches, and no other."""
+    if wildcards.run == "base":
+        return study.pretrain_hash
     return study.run(wildcards.run, int(wildcards.seed)).hash
+
+
+def evaluated_model(wildcards):
+    """The weights to test: a run's final ones, or the base model's."""
+    if wildcards.run == "base":
+        return BASE_FILES
+    return expand(rules.train.output.model, **wildcards)
 
 
 rule all:
@@ -42,22 +53,26 @@ rule all:
 
 
 rule base:
+    input:
+        study=STUDY,
     output:
         model=f"{study.built_base}/model.safetensors",
         provenance=f"{study.built_base}/provenance.json",
     log:
         f"{ROOT}/logs/base.log",
+    benchmark:
+        f"{ROOT}/benchmarks/base.tsv"
     threads: study.hardware.threads
     params:
-        study=STUDY,
         hash=study.pretrain_hash,
     shell:
-        "hdpo base {params.study:q} --threads {threads} > {log:q} 2>&1"
+        "hdpo base {input.study:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule train:
     input:
         BASE_FILES,
+        study=STUDY,
     output:
         metrics=f"{ROOT}/runs/{{run}}/seed{{seed}}/metrics.jsonl",
         evals=f"{ROOT}/runs/{{run}}/seed{{seed}}/evals.parquet",
@@ -72,62 +87,46 @@ rule train:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
-        study=STUDY,
         hash=run_hash,
     shell:
-        "hdpo train {params.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+        "hdpo train {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate:
     input:
-        rules.train.output.model,
+        evaluated_model,
+        study=STUDY,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
     log:
         f"{ROOT}/logs/evaluate-{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/evaluate-{{run}}-seed{{seed}}.tsv"
     threads: study.hardware.threads
     resources:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
-        study=STUDY,
         hash=run_hash,
+        test=(study.evaluate.test_samples, study.task.problems.test),
     shell:
-        "hdpo evaluate {params.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
-
-
-rule evaluate_base:
-    input:
-        BASE_FILES,
-    output:
-        outcomes=f"{ROOT}/eval/base/seed0.parquet",
-    log:
-        f"{ROOT}/logs/evaluate-base.log",
-    threads: study.hardware.threads
-    resources:
-        gpu=study.hardware.gpus,
-        mem_mb=study.hardware.memory_mb,
-    params:
-        study=STUDY,
-        hash=study.pretrain_hash,
-    shell:
-        "hdpo evaluate {params.study:q} --run base --seed 0 > {log:q} 2>&1"
+        "hdpo evaluate {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule summary:
     input:
         expand(rules.train.output, run=study.runs, seed=study.seeds),
         expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
-        rules.evaluate_base.output,
+        f"{ROOT}/eval/base/seed0.parquet",
+        study=STUDY,
     output:
         f"{ROOT}/summary.csv",
     log:
         f"{ROOT}/logs/summary.log",
     params:
-        study=STUDY,
         hash=study.identity,
     shell:
-        "hdpo summary {params.study:q} > {log:q} 2>&1"
+        "hdpo summary {input.study:q} > {log:q} 2>&1"
 
 
 rule tables:
@@ -135,6 +134,7 @@ rule tables:
         rules.summary.output,
         "paper/reported.csv",
         "config/paper.yaml",
+        study=STUDY,
     output:
         report(
             expand(f"{ROOT}/tables/{{table}}.csv", table=TABLES),
@@ -144,10 +144,8 @@ rule tables:
         expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
-    params:
-        study=STUDY,
     shell:
-        "hdpo tables {params.study:q} > {log:q} 2>&1"
+        "hdpo tables {input.study:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -155,6 +153,7 @@ rule figures:
         rules.summary.output,
         "paper/reported.csv",
         "hdpo/report/figures.py",
+        study=STUDY,
     output:
         report(
             expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
@@ -164,31 +163,25 @@ rule figures:
         expand(f"{ROOT}/figures/{{figure}}.pdf", figure=FIGURES),
     log:
         f"{ROOT}/logs/figures.log",
-    params:
-        study=STUDY,
     shell:
-        "hdpo figures {params.study:q} > {log:q} 2>&1"
+        "hdpo figures {input.study:q} > {log:q} 2>&1"
 
 
 rule theory:
     input:
         BASE_FILES,
+        study=STUDY,
     output:
-        report(
-            f"{ROOT}/theory/theory.csv",
-            category="Theory",
-            caption="paper/captions/theory.rst",
-        ),
+        report(f"{ROOT}/theory/theory.csv", category="Theory", caption="paper/captions/theory.rst"),
         f"{ROOT}/theory/theory.md",
     log:
         f"{ROOT}/logs/theory.log",
     benchmark:
         f"{ROOT}/benchmarks/theory.tsv"
     params:
-        study=STUDY,
         hash=study.pretrain_hash,
     shell:
-        "hdpo theory {params.study:q} > {log:q} 2>&1"
+        "hdpo theory {input.study:q} > {log:q} 2>&1"
 
 
 rule check:
@@ -197,18 +190,25 @@ rule check:
         rules.theory.output,
         "paper/reported.csv",
         "paper/claims.yaml",
+        study=STUDY,
     output:
-        report(
-            f"{ROOT}/check.csv",
-            category="Verdicts",
-            caption="paper/captions/check.rst",
-        ),
+        report(f"{ROOT}/check.csv", category="Verdicts", caption="paper/captions/check.rst"),
         f"{ROOT}/check.md",
         f"{ROOT}/check.json",
         f"{ROOT}/verdicts.md",
     log:
         f"{ROOT}/logs/check.log",
-    params:
-        study=STUDY,
     shell:
-        "hdpo check {params.study:q} 2>&1 | tee {log:q}"
+        "hdpo check {input.study:q} 2>&1 | tee {log:q}"
+
+
+rule notebooks:
+    input:
+        sources=expand("notebooks/src/{name}.py", name=NOTEBOOKS),
+        results="results/reference/small/check.csv",
+    output:
+        expand("notebooks/{name}.ipynb", name=NOTEBOOKS),
+    log:
+        "results/notebooks.log",
+    shell:
+        "python notebooks/execute.py > {log:q} 2>&1"

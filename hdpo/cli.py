@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand. Exit codes: 0 done, 1 failed gate, 2 bad input (one line on standard error)."""
+    """Run one subcommand. Exit codes: 0 done, 1 failed gate, 2 bad input (one line), 130 interrupted."""
     options = build_parser().parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"hdpo: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("hdpo: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
 
 
 def _dispatch(options: argparse.Namespace) -> int | None:

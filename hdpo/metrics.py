@@ -1,4 +1,4 @@
-"""What a step reports about itself: seconds by phase, importance ratios, and the JSON-lines file they go to."""
+"""What a step reports about itself, and the JSON-lines file it goes to."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from hdpo.errors import UserError
+from hdpo.grpo import cliff_mask
 
 
 class Clock:
@@ -55,7 +56,37 @@ class RatioStatistics:
             "clip_fraction": self.clipped / count if count else None,
             "logp_gap": self.gap / count if count else None,
             "logp_gap_max": self.gap_max if count else None,
+            "trained_tokens": count,
         }
+
+
+def step_record(step: int, rewards: Tensor, rollouts, demonstrations, updated: dict[str, Any], clock: Clock):
+    """The metrics of one step: rewards [P, G], what `Trainer.update` returned, tokens and seconds of each phase."""
+    cliffs = cliff_mask(rewards)
+    tokens = {
+        "rollout": len(rollouts.logp),
+        "privileged": demonstrations.drawn_tokens,
+        "distill": int(demonstrations.student.lengths.sum()),
+        "trained": updated["trained_tokens"],
+    }
+    seconds = clock.seconds
+    phases = {"rollout": tokens["rollout"], "privileged": tokens["privileged"]}
+    phases["update"] = tokens["trained"] + tokens["distill"]
+    return {
+        "step": step,
+        "reward": float(rewards.mean()),
+        "cliff_fraction": float(cliffs.float().mean()),
+        "solved_fraction": float((rewards.mean(1) == 1).float().mean()),
+        "cliffs": int(cliffs.sum()),
+        "privileged_pass_rate": len(demonstrations) / demonstrations.drawn if demonstrations.drawn else None,
+        "demonstrations": len(demonstrations),
+        "entropy": float(rollouts.entropy.mean()),
+        "response_length": float(rollouts.sequences.lengths.float().mean()),
+        **{name: value for name, value in updated.items() if name != "trained_tokens"},
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},
+    }
 
 
 class MetricsFile:

@@ -11,7 +11,7 @@ from hdpo.distill import top_k_jsd
 from hdpo.errors import UserError
 from hdpo.evaluate import Scorer
 from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
-from hdpo.metrics import Clock, RatioStatistics
+from hdpo.metrics import Clock, RatioStatistics, step_record
 from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer, token_logp
 from hdpo.rng import draw_prompts, generator
 from hdpo.sampler import Rollouts, TransformersSampler
@@ -86,33 +86,14 @@ class Trainer:
             rewards = self.scorer.score(problems, rollouts.sequences.completions)  # R(x, y), [P, G]
         is_cliff = cliff_mask(rewards)  # C, [P]
         with clock("privileged"):
-            cliffs = [problem for problem, cliff in zip(problems, is_cliff.tolist(), strict=True) if cliff]
+            cliffs = [problems[i] for i in torch.nonzero(is_cliff).flatten().tolist()]
             demonstrations = self.teach(cliffs, step) if self.teacher is not None else NO_DEMONSTRATIONS  # T
         with clock("update"):
             advantages = group_advantages(rewards, self.train.baseline, self.train.normalize_advantages)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.train.optimizer, step)
-            updated, trained_tokens = self.update(rollouts, advantages.flatten(), demonstrations)
-        return {
-            "step": step,
-            "learning_rate": learning_rate(self.train.optimizer, step),
-            "reward": float(rewards.mean()),
-            "cliff_fraction": float(is_cliff.float().mean()),
-            "solved_fraction": float((rewards.mean(1) == 1).float().mean()),
-            "cliffs": len(cliffs),
-            "privileged_pass_rate": len(demonstrations) / demonstrations.drawn if demonstrations.drawn else None,
-            "demonstrations": len(demonstrations),
-            "entropy": float(rollouts.entropy.mean()),
-            "response_length": float(rollouts.sequences.lengths.float().mean()),
-            **updated,
-            "tokens": {
-                "rollout": len(rollouts.logp),
-                "privileged": demonstrations.drawn_tokens,
-                "distill": int(demonstrations.student.lengths.sum()),
-                "trained": trained_tokens,
-            },
-            "seconds": clock.seconds,
-        }
+            updated = self.update(rollouts, advantages.flatten(), demonstrations)
+        return step_record(step, rewards, rollouts, demonstrations, updated, clock)
 
     def teach(self, cliffs: list[Problem], step: int) -> Demonstrations:
         """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*) on cliff prompts, those with R = 1 kept (section 3.2)."""
@@ -124,27 +105,26 @@ class Trainer:
         random = generator(self.run.seed, "privileged", step, self.teacher.device)
         privileged = self.teacher_sampler.sample(prompts, group, self.train.temperature, random).sequences
         rewards = self.scorer.score(cliffs, privileged.completions)  # [cliffs, group]
-        teacher = privileged.select([i for i, reward in enumerate(rewards.flatten().tolist()) if reward >= 1])
+        kept = torch.nonzero(rewards.flatten() >= 1).flatten().tolist()  # R = 1
+        teacher = privileged.select(kept)
         plain = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in cliffs])
-        kept = [i // group for i, reward in enumerate(rewards.flatten().tolist()) if reward >= 1]
-        student = Sequences([plain[i] for i in kept], teacher.completions)
+        student = Sequences([plain[i // group] for i in kept], teacher.completions)
         return Demonstrations(student, teacher, len(privileged), int(privileged.lengths.sum()))
 
-    def update(self, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations):
+    def update(self, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations) -> dict[str, Any]:
         """Optimiser steps on L = L_GRPO + λ · L_JSD; advantages are per sequence, [N].
 
         Both losses are sums over tokens divided by the token count of the whole step, taken before any forward
         pass, so micro-batches change memory only. Sequences with advantage 0 add exactly nothing to the gradient
-        and are not run through the network, but their tokens count. Returns metrics and the number of tokens of
-        the sequences that were.
+        and are not run through the network, but their tokens count.
         """
         n_tokens = max(1, len(rollouts.logp))
         n_distill_tokens = max(1, int(demonstrations.student.lengths.sum()))
-        old_logp = torch.full((n_tokens,), torch.nan)
-        for _ in range(self.train.updates_per_batch):
+        old_logp = torch.empty(n_tokens)  # log π_old of every token, written by the first update
+        for update in range(self.train.updates_per_batch):
             self.optimizer.zero_grad(set_to_none=False)
             ratio = RatioStatistics()
-            policy_loss = self._backward_policy(rollouts, advantages, old_logp, n_tokens, ratio)
+            policy_loss = self._backward_policy(rollouts, advantages, update == 0, old_logp, n_tokens, ratio)
             norms = {}
             if self.train.log_gradient_norms:
                 policy_gradient = [parameter.grad.clone() for parameter in self.policy.parameters()]
@@ -162,19 +142,25 @@ class Trainer:
                 )
             self.optimizer.step()
         losses = {"policy_loss": policy_loss, "distill_loss": jsd, "loss": loss, "grad_norm": float(norm)}
-        return losses | norms | ratio.metrics(), ratio.tokens
+        return losses | norms | ratio.metrics() | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
     def _backward_policy(
-        self, rollouts: Rollouts, advantages: Tensor, old_logp: Tensor, n_tokens: int, ratio: RatioStatistics
+        self,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        is_first: bool,
+        old_logp: Tensor,
+        n_tokens: int,
+        ratio: RatioStatistics,
     ) -> float:
-        """Accumulate the gradient of L_GRPO; on the first update the trainer's log-probs become π_old's."""
+        """Accumulate the gradient of L_GRPO; on the first update the policy's own log-probs become π_old's."""
         total, sequences = 0.0, rollouts.sequences
         rows = torch.nonzero(advantages).flatten().tolist()
         for group in sequences.micro_batches(rows, self.train.micro_batch_tokens):
             batch, index = sequences.select(group), sequences.token_index(group)
             logits = completion_logits(self.policy, batch) / self.train.temperature
             logp = token_logp(logits, batch.tokens)  # [M]
-            if torch.isnan(old_logp[index]).any():
+            if is_first:
                 old_logp[index] = logp.detach().cpu()
             old = old_logp[index].to(logp.device)
             token_advantages = advantages[group].repeat_interleave(batch.lengths).to(logp.device)

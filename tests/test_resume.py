@@ -27,7 +27,7 @@ def results(run) -> tuple:
     """Everything a finished run leaves behind, timings and provenance aside."""
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     for record in metrics:
-        record.pop("seconds")
+        record.pop("seconds"), record.pop("tokens_per_second")
     return metrics, (run.folder / "evals.parquet").read_bytes(), load_file(run.folder / "model/model.safetensors")
 
 
