@@ -33,7 +33,7 @@ wildcard_constraints:
 def run_hash(wildcards):
     """Identity of a run's config: a changed value retrains the runs that it touches, and no other."""
     if wildcards.run == "base":
-        return study.pretrain_hash
+        return study.base_hash
     return study.run(wildcards.run, int(wildcards.seed)).hash
 
 
@@ -179,7 +179,7 @@ rule theory:
     benchmark:
         f"{ROOT}/benchmarks/theory.tsv"
     params:
-        hash=study.pretrain_hash,
+        hash=study.base_hash,
     shell:
         "hdpo theory {input.study:q} > {log:q} 2>&1"
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hdpo.config import Pretrain, Study, content_hash
+from hdpo.config import Study
 from hdpo.errors import UserError
 from hdpo.files import write_atomic, write_json
 from hdpo.policy import Sequences, completion_logits, encode
 from hdpo.progress import progress
 from hdpo.provenance import provenance
+from hdpo.schema import Pretrain
 from hdpo.tasks.chains import draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, hint_text, privileged_prompt, split_of, student_prompt
 
@@ -99,7 +100,7 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
             bar.set_postfix(loss=f"{total:.3f}")
     record = provenance() | {
         "pretrain": config.model_dump(mode="json"),
-        "pretrain_hash": content_hash(config.model_dump(mode="json")),
+        "pretrain_hash": study.pretrain_hash,
         "final_loss": round(total, 4),
         "seconds": round(time.perf_counter() - started, 1),
     }

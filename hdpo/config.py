@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hdpo.errors import UserError
+from hdpo.files import sha256
 from hdpo.schema import (
     Countdown,
     Distill,
@@ -26,6 +28,8 @@ from hdpo.schema import (
     Sweep,
     Train,
 )
+
+BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
 
 
 class Study(Section):
@@ -82,9 +86,26 @@ class Study(Section):
         return self.model.path is None or self.model.path.startswith(("results/", "./", "../", "/"))
 
     @property
+    def base_weights(self) -> str | None:
+        """Hash of a local base model's weights, so that another model under the same name is another run.
+
+        None for a name on the hub, and for a base model that this study trains (its config says what it is).
+        """
+        if self.model.path is None or not self.base_is_local:
+            return None
+        return weights_hash(Path(self.model.path))
+
+    @property
     def identity(self) -> str:
         """Hash of the whole study file as resolved."""
         return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def base_hash(self) -> str:
+        """Identity of the base model's evaluation: its weights, or the config that trains them."""
+        return content_hash(
+            [self.base_path, self.base_weights, self.pretrain_hash if self.model.path is None else None]
+        )
 
     @property
     def pretrain_hash(self) -> str:
@@ -121,6 +142,7 @@ class Run(Section):
         kept["task"]["problems"].pop("test")
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
         kept["pretrain"] = study["pretrain"] if self.study.model.path is None else None
+        kept["base_weights"] = self.study.base_weights
         kept["distill"] = study["distill"] if self.distill_weight > 0 else None
         kept["teacher"] = self.teacher if self.distill_weight > 0 else None
         return kept | {"distill_weight": self.distill_weight, "seed": self.seed}
@@ -142,6 +164,12 @@ class Run(Section):
 def content_hash(value: Any) -> str:
     """First 12 hex digits of the SHA-256 of `value` as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+
+@cache
+def weights_hash(folder: Path) -> str:
+    """First 12 hex digits over the SHA-256 of a folder's safetensors files; of nothing where there are none."""
+    return content_hash({path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))})
 
 
 def load_study(path: str | Path) -> Study:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from hdpo.config import Run, Study
+from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import write_atomic, write_json
 from hdpo.policy import encode, load_policy, load_tokenizer
@@ -16,8 +16,6 @@ from hdpo.provenance import provenance
 from hdpo.rng import generator
 from hdpo.sampler import TransformersSampler
 from hdpo.tasks import Problem, Task, load_task, problem_set_hash
-
-BASE_RUN = "base"  # the name under which the untrained policy is evaluated
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
         UserError: the run has not finished, or was made by another config.
     """
     if name == BASE_RUN:
-        model_path, run_hash = study.base_path, BASE_RUN
+        model_path, run_hash = study.base_path, study.base_hash
     else:
         run = study.run(name, seed)
         model_path, run_hash = str(run.folder / "model"), run.hash

@@ -15,10 +15,8 @@ from hdpo.metrics import MetricsFile
 from hdpo.progress import progress
 from hdpo.provenance import provenance
 from hdpo.rng import generator
-from hdpo.tasks import problem_set_hash
+from hdpo.tasks import TRAINING_SPLITS, problem_set_hash
 from hdpo.trainer import Trainer
-
-EVALUATED = ("development", "validation")  # during training; the test problems wait for the end
 
 
 def train_run(run: Run) -> Path:
@@ -57,7 +55,7 @@ def evaluate_during_training(trainer: Trainer, step: int) -> None:
     if out.exists():
         return
     parts, hashes = [], {}
-    for split in EVALUATED:
+    for split in TRAINING_SPLITS:
         problems = trainer.task.problems(split)
         random = generator(run.seed, f"evaluate {split}", step, trainer.policy.device)
         rows = trainer.scorer.evaluate(
@@ -79,7 +77,7 @@ def _hand_over(trainer: Trainer, record: dict) -> None:
     write_atomic(run.folder / "model", save_model)
     write_atomic(run.folder / "metrics.jsonl", lambda out: shutil.copyfile(state / "metrics.jsonl", out))
     evals = pd.concat([pd.read_parquet(path) for path in sorted((state / "evals").glob("step-*.parquet"))])
-    hashes = {split: problem_set_hash(trainer.task.problems(split)) for split in EVALUATED}
+    hashes = {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
     write_outcomes(run.folder / "evals.parquet", evals, _metadata(run) | {"problems": hashes})
     write_json(run.folder / "run.json", record | {"run_hash": run.hash, "seed": run.seed, "config": run.resolved})
 

@@ -124,7 +124,7 @@ def _write(study, path, run, seed, splits, outcomes, with_steps, falsified) -> N
     metadata = {
         "run": run,
         "seed": seed,
-        "run_hash": "base" if run == "base" else study.run(run, seed).hash,
+        "run_hash": study.base_hash if run == "base" else study.run(run, seed).hash,
         "problems": {split: problem_set_hash(task.problems(split)) for split in splits},
         "samples": n,
     }

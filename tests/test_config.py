@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT, tiny, write_study
 
 from hdpo.cli import main
-from hdpo.config import load_study
+from hdpo.config import load_study, weights_hash
 from hdpo.errors import UserError
 
 
@@ -122,6 +122,17 @@ def test_identity_changes_with_what_matters_to_the_run_and_only_then(make_study)
     assert make_study(distill__top_k=8).run("grpo", 1).hash == make_study().run("grpo", 1).hash
     names = {make_study().run(name, seed).hash for name in make_study().runs for seed in (1, 2)}
     assert len(names) == 6
+
+
+def test_other_weights_under_the_same_path_are_another_run(make_study, tmp_path):
+    (tmp_path / "model").mkdir()
+    hashes = []
+    for weights in (b"one", b"two"):
+        (tmp_path / "model/model.safetensors").write_bytes(weights)
+        weights_hash.cache_clear()
+        study = make_study(model__path=str(tmp_path / "model"))
+        hashes.append((study.run("grpo", 1).hash, study.base_hash))
+    assert hashes[0][0] != hashes[1][0] and hashes[0][1] != hashes[1][1]
 
 
 def test_runs_are_the_baseline_and_the_sweep():

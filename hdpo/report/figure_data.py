@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from hdpo.report.records import BASE, Reader
+from hdpo.config import BASE_RUN
+from hdpo.report.records import Reader
 from hdpo.report.reported import reported_score, reported_scores
 from hdpo.report.results import BASELINE, Results, compare, metric_names
 
@@ -25,7 +26,7 @@ def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:
 
     This study's are those of the final weights on the test problems; the paper's have no interval.
     """
-    test = summary[(summary["protocol"] == "test") & (summary["run"] != BASE) & summary["diff"].notna()]
+    test = summary[(summary["protocol"] == "test") & (summary["run"] != BASE_RUN) & summary["diff"].notna()]
     parts = {"": "diff", "_low": "diff_low", "_high": "diff_high"}
     rows = []
     for run, cells in test.groupby("run", sort=False):
@@ -62,10 +63,10 @@ def pass_at_k_frame(results: Results) -> pd.DataFrame:
     study = results.study
     n = study.evaluate.test_samples
     ks = sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
-    keys = [(run, k) for k in ks for run in [BASE, *study.runs]]
+    keys = [(run, k) for k in ks for run in [BASE_RUN, *study.runs]]
     contrasts = []
     for k in ks:
-        runs = [BASE, *study.runs]
+        runs = [BASE_RUN, *study.runs]
         contrasts += results.contrasts("test", f"pass@{k}", [{run: 1.0} for run in runs])
         differences = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
         contrasts += results.contrasts("test", f"pass@{k}", differences)

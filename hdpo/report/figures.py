@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from hdpo.config import Study
+from hdpo.config import BASE_RUN, Study
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, tradeoff_frame
 from hdpo.report.formats import metric_label, run_label
-from hdpo.report.records import BASE
 from hdpo.report.results import BASELINE, Results, summarise
 from hdpo.report.run_style import HUES, LINES, color, draw_legend, look, marker, shown_with, teachers_of
 from hdpo.style import PAGE_WIDTH, PALETTE, save_figure, use_style
@@ -133,11 +132,11 @@ def pass_at_k(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     figure, axes = plt.subplots(2, len(teachers), figsize=(PAGE_WIDTH, 4.3), sharex=True, sharey="row", squeeze=False)
     for teacher, top, bottom in zip(teachers, axes[0], axes[1], strict=True):
         bottom.axhline(0, color=PALETTE["black"], lw=1.0)
-        shown = [BASE, *shown_with(teacher, runs)]
+        shown = [BASE_RUN, *shown_with(teacher, runs)]
         for place, run in enumerate(shown):
             part = frame[frame["run"] == run]
             top.plot(part["k"], part["value"], label=run_label(run), **look(run, runs), **marker(run, runs, size=3.5))
-            if run in (BASE, BASELINE) or part.empty:
+            if run in (BASE_RUN, BASELINE) or part.empty:
                 continue
             k = part["k"] * 2 ** (0.13 * (place - len(shown) / 2))  # side by side, so that intervals can be told apart
             spread = [(part["diff"] - part["low"]).fillna(0), (part["high"] - part["diff"]).fillna(0)]

@@ -17,14 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hdpo.config import Study
+from hdpo.config import BASE_RUN, Study
 from hdpo.errors import UserError
 from hdpo.files import read_json
 from hdpo.report.passk import any_of_k, pass_at_k
-from hdpo.tasks import Task, load_task, problem_set_hash
+from hdpo.tasks import TRAINING_SPLITS, Task, load_task, problem_set_hash
 
-BASE = "base"  # the name of the untrained model among runs; it has one "seed", 0
-TRAINING_SPLITS = ("development", "validation")
 OUTCOME_TYPES = {"problem": pa.string(), "greedy": pa.int8(), "samples": pa.list_(pa.int8())}
 STEP_TYPES = {"step": pa.int64(), "split": pa.string()}
 
@@ -140,7 +138,7 @@ class Reader:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: does not say which run and problems it holds, or lacks a column") from error
         _same(path, "run", f"{stated['run']} seed {stated['seed']}", f"{run} seed {seed}")
-        expected = BASE if run == BASE else self.study.run(run, seed).hash
+        expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", stated["run_hash"], expected)
         for split in splits:
             _same(path, f"{split} problem set", problems.get(split), self._hashes[split])

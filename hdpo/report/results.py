@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.config import Study, content_hash
+from hdpo.config import BASE_RUN, Study, content_hash
 from hdpo.files import write_atomic
-from hdpo.report.records import BASE, Reader
+from hdpo.report.records import Reader
 from hdpo.report.stats import bootstrap
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
@@ -80,7 +80,7 @@ class Results:
         """
         self.study, self.reader = study, Reader(study)
         wanted = [(run, seed) for run in study.runs for seed in study.seeds]
-        final = {key: self.reader.final(*key) for key in [(BASE, 0), *wanted]}
+        final = {key: self.reader.final(*key) for key in [(BASE_RUN, 0), *wanted]}
         training = {key: self.reader.training(*key) for key in wanted}
         self.final = {key: outcomes for key, outcomes in final.items() if outcomes is not None}
         self.training = {key: curves for key, curves in training.items() if curves is not None}
@@ -111,10 +111,11 @@ class Results:
             if parts is None or not set(parts) <= set(scores):
                 contrasts.append(None)
                 continue
-            trained = [set(scores[run]) for run in parts if run != BASE]
+            trained = [set(scores[run]) for run in parts if run != BASE_RUN]
             seeds = sorted(set.intersection(*trained)) if trained else [0]
             rows = [
-                sum(weight * scores[run][0 if run == BASE else seed] for run, weight in parts.items()) for seed in seeds
+                sum(weight * scores[run][0 if run == BASE_RUN else seed] for run, weight in parts.items())
+                for seed in seeds
             ]
             contrasts.append(Contrast(np.stack(rows), tuple(seeds)) if seeds else None)
         return contrasts
@@ -146,7 +147,7 @@ def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
     study, keys, contrasts = results.study, [], []
     for protocol in PROTOCOLS:
-        runs = [BASE, *study.runs] if protocol == "test" else study.runs
+        runs = [BASE_RUN, *study.runs] if protocol == "test" else study.runs
         for metric in metric_names(study):
             keys += [(run, metric, protocol) for run in runs]
             means = results.contrasts(protocol, metric, [{run: 1.0} for run in runs])
@@ -161,7 +162,7 @@ def summarise(results: Results) -> pd.DataFrame:
 def _row(
     study: Study, run: str, metric: str, protocol: str, mean: Comparison | None, difference: Comparison | None
 ) -> dict[str, object]:
-    planned = 1 if run == BASE else len(study.seeds)
+    planned = 1 if run == BASE_RUN else len(study.seeds)
     seeds = len(mean.seeds) if mean else 0
     row = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
     row |= {"status": "complete" if seeds == planned else f"{seeds} of {planned} seeds" if seeds else "not run"}
@@ -178,8 +179,8 @@ def _row(
 def _config_hash(study: Study, run: str) -> str:
     """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
     test = [study.evaluate.test_samples, study.task.model_dump(mode="json")]
-    if run == BASE:
-        return content_hash([study.base_path, study.pretrain_hash, test])
+    if run == BASE_RUN:
+        return content_hash([study.base_hash, test])
     resolved = study.run(run, 0).resolved
     return content_hash([resolved, test])
 

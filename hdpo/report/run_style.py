@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from hdpo.config import BASE_RUN
 from hdpo.report.formats import run_label
-from hdpo.report.records import BASE
 from hdpo.report.results import BASELINE
 from hdpo.style import PALETTE
 
@@ -35,7 +35,7 @@ def legend_order(runs: Sequence[str]) -> list[str]:
     """Base model and GRPO, then by λ and teacher: one legend column each; "" where there is no such run."""
     names = {(_teacher(run), _weight(run)): run for run in runs if _teacher(run)}
     pairs = [(teacher, weight) for weight in weights_of(runs) for teacher in teachers_of(runs)]
-    return [BASE, BASELINE, *(names.get(pair, "") for pair in pairs)]
+    return [BASE_RUN, BASELINE, *(names.get(pair, "") for pair in pairs)]
 
 
 def color(run: str, runs: Sequence[str]) -> object:
@@ -51,7 +51,7 @@ def color(run: str, runs: Sequence[str]) -> object:
 
 def look(run: str, runs: Sequence[str], width: float = 1.3) -> dict:
     """Line colour, style and width, as keyword arguments of matplotlib."""
-    style = LINES[_teacher(run)] if _teacher(run) else ":" if run == BASE else "-"
+    style = LINES[_teacher(run)] if _teacher(run) else ":" if run == BASE_RUN else "-"
     return {"color": color(run, runs), "ls": style, "lw": width}
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hdpo.config import Study, load_study
+from hdpo.config import BASE_RUN, Study, load_study
 from hdpo.report.cost import write_cost_table
 from hdpo.report.formats import metric_label, percent, points, run_label, write_table
 from hdpo.report.hyperparameters import hyperparameter_table
-from hdpo.report.records import BASE
 from hdpo.report.reported import reported_score, reported_scores
 from hdpo.report.results import BASELINE, Results, metric_names, summarise
 
@@ -49,16 +48,16 @@ def _wide(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     """One row per run: test mean and paired difference to GRPO, then best, last and selected, for each metric."""
     cells = summary.set_index(["run", "metric", "protocol"])
     rows = []
-    for run in [BASE, *study.runs]:
+    for run in [BASE_RUN, *study.runs]:
         status = cells.loc[(run, "greedy", "test")]
         row = {"run": run, "seeds": status["seeds"], "status": status["status"], "problems": status["problems"]}
-        row["training status"] = None if run == BASE else cells.loc[(run, "greedy", "best"), "status"]
+        row["training status"] = None if run == BASE_RUN else cells.loc[(run, "greedy", "best"), "status"]
         for metric in _metrics(study):
             test = cells.loc[(run, metric, "test")]
             row |= {f"{metric} test": test["mean"]}
             row |= {f"{metric} {part}": test[part] for part in ("diff", "diff_low", "diff_high")}
             for protocol in ("best", "last", "selected"):
-                row[f"{metric} {protocol}"] = None if run == BASE else cells.loc[(run, metric, protocol), "mean"]
+                row[f"{metric} {protocol}"] = None if run == BASE_RUN else cells.loc[(run, metric, protocol), "mean"]
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -78,7 +77,7 @@ def _test_block(study: Study, table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 
 def _protocol_block(study: Study, table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    table = table[table["run"] != BASE]
+    table = table[table["run"] != BASE_RUN]
     complete = {"complete": str(len(study.seeds))}
     shown = pd.DataFrame({"method": table["run"].map(run_label), "seeds": table["training status"].replace(complete)})
     for metric in _metrics(study):

@@ -8,6 +8,7 @@ from hdpo.config import Study
 from hdpo.errors import UserError
 
 SPLITS = ("train", "development", "validation", "test")
+TRAINING_SPLITS = ("development", "validation")  # evaluated during training; the test problems wait for the end
 
 
 @dataclass(frozen=True)

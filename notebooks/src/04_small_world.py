@@ -35,12 +35,11 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-os.chdir(next(path for path in (Path("."), Path("..")) if (path / "config" / "small.yaml").is_file()))
-
 from hdpo.config import load_study
 from hdpo.report import figure_data, figures
 from hdpo.report.results import Results, summarise
 
+os.chdir(next(path for path in (Path("."), Path("..")) if (path / "config" / "small.yaml").is_file()))
 study = load_study("config/small.yaml")
 REFERENCE = Path("results/reference/small")
 results = Results(study.model_copy(update={"name": "reference/small"}))  # the same study, the committed files
