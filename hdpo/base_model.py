@@ -74,7 +74,7 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
     if study.pretrain is None:
         raise UserError(f"study {study.name}: pretrain is null, so there is no base model to train")
     torch.set_num_threads(threads)
-    config, started = study.pretrain, time.perf_counter()
+    config, record, began = study.pretrain, provenance(), time.perf_counter()
     tokenizer = build_tokenizer()
     model = build_model(
         config, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -98,11 +98,11 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
         optimizer.zero_grad()
         if step % 20 == 0:
             bar.set_postfix(loss=f"{total:.3f}")
-    record = provenance() | {
+    record |= {
         "pretrain": config.model_dump(mode="json"),
         "pretrain_hash": study.pretrain_hash,
         "final_loss": round(total, 4),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - began, 1),
     }
 
     def write(folder: Path) -> None:
