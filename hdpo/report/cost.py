@@ -25,8 +25,9 @@ def job_costs(study: Study) -> pd.DataFrame:
 
 
 def stage_costs(jobs: pd.DataFrame) -> pd.DataFrame:
-    """Jobs, their wall seconds (median and sum) and the largest job's memory, per stage."""
-    stages = jobs.groupby("stage", sort=False)
+    """Jobs, their wall seconds (median and sum) and the largest job's memory, per stage and over all."""
+    whole = jobs.assign(stage="all")
+    stages = pd.concat([jobs, whole]).groupby("stage", sort=False)
     return stages.agg(
         jobs=("job", "size"), median_s=("seconds", "median"), sum_s=("seconds", "sum"), peak_mb=("peak_mb", "max")
     ).reset_index()
@@ -49,9 +50,10 @@ def write_cost_table(study: Study, stem: Path) -> None:
     """Write the stages' cost as a table; nothing where no job was measured."""
     stages = stage_costs(job_costs(study))
     if len(stages):
-        shown = stages.round({"median_s": 1, "sum_s": 0, "peak_mb": 0})
-        caption = f"Wall time and memory of the jobs of study {study.name}; each job has its own process."
-        write_table(stem, stages, [(caption, shown.astype(str))])
+        names = {"median_s": "median, s", "sum_s": "sum, s", "peak_mb": "peak memory, MB"}
+        shown = stages.round({"median_s": 1, "sum_s": 0, "peak_mb": 0}).rename(columns=names)
+        caption = f"Wall time and memory of the jobs of study {study.name}, one process each; Snakemake runs as many"
+        write_table(stem, stages, [(f"{caption} at a time as there are cores.", shown.astype(str))])
 
 
 def write_bench(study: Study) -> Path:
