@@ -19,7 +19,9 @@ HERE = Path(__file__).resolve().parent
 def execute(name: str) -> None:
     """Run src/`name`.py from the top and write `name`.ipynb, its outputs included."""
     notebook = jupytext.read(HERE / "src" / f"{name}.py")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}).execute()
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}, extra_arguments=quiet)
+    client.execute()
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
         cell.metadata.pop("execution", None)
@@ -32,6 +34,7 @@ def main(names: list[str]) -> int:
         print(f"notebook {unknown[0]!r} does not exist; there are {', '.join(known)}", file=sys.stderr)
         return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # progress bars have no place in a notebook on file
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     for name in names or known:
         started = time.perf_counter()

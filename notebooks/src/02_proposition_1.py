@@ -32,7 +32,6 @@
 
 # %%
 # %matplotlib inline
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -141,8 +140,6 @@ elif not has_other:
 # %%
 gaps = None
 if has_base:
-    warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
-
     from hdpo.theory.model_gap import study_gaps
 
     gaps = study_gaps(study, base)

@@ -98,7 +98,7 @@ figures.tradeoff(figure_data.tradeoff_frame(summary), study.runs)
 # ## How much could have been seen
 #
 # A difference that is not significant says little without the size that would have been. For each run: the measured
-# difference and the MDE, in points. Where the MDE is larger than the paper's own gains (at most 1.7 points), a
+# difference and the MDE, in points. Where the MDE is larger than the gains that the paper reports, a
 # null result here does not contradict the paper.
 
 # %%
