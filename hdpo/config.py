@@ -27,6 +27,8 @@ from hdpo.schema import (
     Section,
     Sweep,
     Train,
+    as_tuples,
+    first_problem,
 )
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
@@ -187,9 +189,9 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(raw, dict):
         raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
     try:
-        return Study.model_validate(_tuples(raw))
+        return Study.model_validate(as_tuples(raw))
     except ValidationError as error:
-        raise UserError(f"config {path}: {_first_problem(error)}") from error
+        raise UserError(f"config {path}: {first_problem(error)}") from error
 
 
 def load_study_or_exit(path: str | Path) -> Study:
@@ -199,24 +201,3 @@ def load_study_or_exit(path: str | Path) -> Study:
     except UserError as error:
         print(f"hdpo: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _tuples(value: Any) -> Any:
-    """YAML lists as tuples, which strict validation of frozen sections asks for."""
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _first_problem(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    tags = {"countdown", "openmathinstruct2"}
-    key = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (i == 1 and part in tags))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key; remove it or correct its spelling"
-    elif first["type"] != "value_error" and not isinstance(first["input"], dict):
-        message += f", got {str(first['input'])[:60]!r}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return (f"{key}: " if key else "") + " ".join(message.split()) + more

@@ -1,9 +1,9 @@
 """The sections of a study file: every key, its type, its range, and what cannot go together."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -154,3 +154,25 @@ class Hardware(Section):
     threads: Count = 1  # CPU threads per training process
     gpus: Natural = 0  # GPUs per training process
     memory_mb: Count = 2000
+
+
+def as_tuples(value: Any) -> Any:
+    """YAML lists as tuples, which strict validation of frozen sections asks for."""
+    if isinstance(value, dict):
+        return {key: as_tuples(item) for key, item in value.items()}
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first mistake as one line: key, what is wrong, what was found."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    tags = {"countdown", "openmathinstruct2"}
+    key = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (i == 1 and part in tags))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key; remove it or correct its spelling"
+    elif first["type"] != "value_error" and not isinstance(first["input"], dict):
+        message += f", got {str(first['input'])[:60]!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return (f"{key}: " if key else "") + " ".join(message.split()) + more

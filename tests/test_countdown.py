@@ -9,15 +9,16 @@ from conftest import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdpo.config import Study, _tuples
+from hdpo.config import Study
 from hdpo.errors import UserError
+from hdpo.schema import as_tuples
 from hdpo.tasks import SPLITS, load_task
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
 
 
 def countdown(**changes):
-    return load_task(Study.model_validate(_tuples(tiny(**changes))))
+    return load_task(Study.model_validate(as_tuples(tiny(**changes))))
 
 
 def all_solutions(numbers: tuple[int, ...], target: int) -> set[str]:
