@@ -9,6 +9,13 @@ from hdpo.config import load_study
 from hdpo.errors import UserError
 
 
+def natural(text: str) -> int:
+    """A whole number, not negative."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, not negative, got {text!r}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hdpo", description=__doc__.split(":", 1)[0] + ", stage by stage.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -20,12 +27,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     base = command("base", "train the small world's base model")
     base.add_argument("--out", type=Path, help="folder for the model (default: where the study expects it)")
-    base.add_argument("--seed", type=int, help="of weights and data (default: the study's)")
-    base.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    base.add_argument("--seed", type=natural, help="of weights and data (default: the study's)")
+    base.add_argument("--threads", type=natural, default=1, help="CPU threads (default: 1)")
     for name, help in (("train", "train one run, or go on with it"), ("evaluate", "test one run's final weights")):
         added = command(name, help)
         added.add_argument("--run", required=True, help="grpo, or hdpo-<drifting|frozen>-<λ>; evaluate: base too")
-        added.add_argument("--seed", type=int, required=True)
+        added.add_argument("--seed", type=natural, required=True)
     command("summary", "statistics of all finished runs")
     command("tables", "tables as CSV, Markdown and LaTeX")
     command("figures", "figures as PNG and PDF")

@@ -117,14 +117,15 @@ class Study(Section):
         """Resolve one run.
 
         Raises:
-            UserError: `name` is neither `grpo` nor `hdpo-<drifting|frozen>-<λ>`.
+            UserError: `name` is neither `grpo` nor `hdpo-<drifting|frozen>-<λ>`, or the seed is negative.
         """
-        if name == "grpo":
-            return Run(study=self, name=name, seed=seed, teacher=None, distill_weight=0.0)
-        match = re.fullmatch(r"hdpo-(drifting|frozen)-(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+        match = re.fullmatch(r"grpo|hdpo-(drifting|frozen)-(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
         if match is None:
             raise UserError(f"run {name!r}: expected grpo or hdpo-<drifting|frozen>-<λ>, as in hdpo-drifting-0.1")
-        return Run(study=self, name=name, seed=seed, teacher=match[1], distill_weight=float(match[2]))
+        try:
+            return Run(study=self, name=name, seed=seed, teacher=match[1], distill_weight=float(match[2] or 0))
+        except ValidationError as error:
+            raise UserError(f"run {name!r}, seed {seed}: {first_problem(error)}") from error
 
 
 class Run(Section):

@@ -104,6 +104,12 @@ def test_unknown_runs_are_refused(make_study, name):
         make_study().run(name, 1)
 
 
+@pytest.mark.parametrize(("name", "seed"), [("grpo", -1), ("hdpo-frozen-1e999", 1)])
+def test_impossible_runs_are_refused(make_study, name, seed):
+    with pytest.raises(UserError, match=rf"run '{name}', seed {seed}: "):
+        make_study().run(name, seed)
+
+
 def test_identity_changes_with_what_matters_to_the_run_and_only_then(make_study):
     run = make_study().run("hdpo-frozen-0.1", 1)
     touching = {"train__clip": 0.3, "distill__top_k": 8, "task__seed": 1, "evaluate__every": 2, "pretrain__steps": 9}
