@@ -16,6 +16,13 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """A whole number, at least 1."""
+    if natural(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hdpo", description=__doc__.split(":", 1)[0] + ", stage by stage.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -28,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     base = command("base", "train the small world's base model")
     base.add_argument("--out", type=Path, help="folder for the model (default: where the study expects it)")
     base.add_argument("--seed", type=natural, help="of weights and data (default: the study's)")
-    base.add_argument("--threads", type=natural, default=1, help="CPU threads (default: 1)")
+    base.add_argument("--threads", type=count, default=1, help="CPU threads (default: 1)")
     for name, help in (("train", "train one run, or go on with it"), ("evaluate", "test one run's final weights")):
         added = command(name, help)
         added.add_argument("--run", required=True, help="grpo, or hdpo-<drifting|frozen>-<λ>; evaluate: base too")

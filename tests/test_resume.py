@@ -1,6 +1,11 @@
 """Checkpoints and resuming: the same bytes as without the interruption, and a refusal of anything doubtful."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -17,7 +22,9 @@ from hdpo.trainer import Trainer
 def make_run(make_study, trained_base):
     def make(run: str = "hdpo-frozen-0.1", **changes):
         return make_study(
-            model__path=str(trained_base), train__checkpoint_every=2, train__steps=5, evaluate__every=2, **changes
+            **{"model__path": str(trained_base), "train__checkpoint_every": 2, "evaluate__every": 2}
+            | {"train__steps": 5}
+            | changes
         ).run(run, 1)
 
     return make
@@ -69,6 +76,28 @@ def test_resumed_equals_uninterrupted(make_run, monkeypatch, step, name):
     record = json.loads((run.folder / "run.json").read_text())
     assert record["resumed_after_step"] == step // 2 * 2
     assert [record["step"] for record in again] == [0, 1, 2, 3, 4]
+
+
+def test_sigkill_of_the_command_at_any_moment(make_run, tmp_path):
+    """The real thing: `hdpo train` in its own process, killed at three moments, then left to finish."""
+    run = make_run("hdpo-drifting-0.1", train__steps=12)
+    command = [sys.executable, "-m", "hdpo.cli", "train", "study.yaml", "--run", run.name, "--seed", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    metrics, kills = run.state_folder / "metrics.jsonl", 0
+    for target in (1, 4, 9):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and (not metrics.exists() or metrics.read_bytes().count(b"\n") <= target):
+            time.sleep(0.001)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills == 3
+    assert not run.folder.exists()
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    interrupted = results(run)
+    train_run(make_run("hdpo-drifting-0.1", train__steps=12, name="whole"))
+    whole = results(make_run("hdpo-drifting-0.1", train__steps=12, name="whole"))
+    assert interrupted[:2] == whole[:2]
+    assert all(torch.equal(interrupted[2][key], whole[2][key]) for key in whole[2])
 
 
 def test_a_finished_run_trained_again_changes_nothing(make_run):
