@@ -36,7 +36,7 @@ test: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/snakefmt --check Snakefile paper/report.smk
 	$(BIN)/snakemake --lint
 
 bench: $(VENV)/installed

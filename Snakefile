@@ -1,13 +1,14 @@
-# The whole study: base model → {GRPO} ∪ {HDPO: teacher × λ} × seeds → test → summary → tables, figures → check.
+# The whole study: base model → {GRPO} ∪ {HDPO: teacher × λ} × seeds → test → summary → report.
 #
 #   snakemake --cores all                                      the small world (config/small.yaml)
 #   snakemake --cores all --config study=config/smoke.yaml     every stage in under a minute
 #
+# The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule calls the `hdpo` command, so each stage also runs by hand. Training keeps its checkpoints in
 # results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
 from pathlib import Path
 
-from hdpo.config import load_study_or_exit
+from hdpo.workflow import load_study_or_exit, run_hash, tested_weights
 
 config.setdefault("study", "config/small.yaml")
 study = load_study_or_exit(config["study"])
@@ -16,8 +17,6 @@ ROOT = str(study.root)
 BASE = Path(study.base_path)
 # A local base model is an input of every run; a hub name is resolved by transformers.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else []
-TABLES = ["headline", "table1", "table1_paper", "table2"]
-FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
 
 
@@ -30,26 +29,10 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def run_hash(wildcards):
-    """Identity of a run's config: a changed value retrains the runs that it touches, and no other."""
-    if wildcards.run == "base":
-        return study.base_hash
-    return study.run(wildcards.run, int(wildcards.seed)).hash
-
-
-def evaluated_model(wildcards):
-    """The weights to test: a run's final ones, or the base model's."""
-    if wildcards.run == "base":
-        return BASE_FILES
-    return expand(rules.train.output.model, **wildcards)
-
-
 rule all:
     input:
-        f"{ROOT}/check.md",
-        f"{ROOT}/theory/theory.md",
-        expand(f"{ROOT}/tables/{{table}}.md", table=TABLES),
-        expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
+        f"{ROOT}/report.pdf",
+        f"{ROOT}/summary.html",
 
 
 rule base:
@@ -87,14 +70,14 @@ rule train:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
-        hash=run_hash,
+        hash=run_hash(study),
     shell:
         "hdpo train {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate:
     input:
-        evaluated_model,
+        tested_weights(study),
         study=STUDY,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
@@ -107,7 +90,7 @@ rule evaluate:
         gpu=study.hardware.gpus,
         mem_mb=study.hardware.memory_mb,
     params:
-        hash=run_hash,
+        hash=run_hash(study),
         test=(study.evaluate.test_samples, study.task.problems.test),
     shell:
         "hdpo evaluate {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
@@ -129,77 +112,7 @@ rule summary:
         "hdpo summary {input.study:q} > {log:q} 2>&1"
 
 
-rule tables:
-    input:
-        rules.summary.output,
-        "paper/reported.csv",
-        "config/paper.yaml",
-        study=STUDY,
-    output:
-        report(
-            expand(f"{ROOT}/tables/{{table}}.csv", table=TABLES),
-            category="Tables",
-            caption="paper/captions/tables.rst",
-        ),
-        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
-    log:
-        f"{ROOT}/logs/tables.log",
-    shell:
-        "hdpo tables {input.study:q} > {log:q} 2>&1"
-
-
-rule figures:
-    input:
-        rules.summary.output,
-        "paper/reported.csv",
-        "hdpo/report/figures.py",
-        study=STUDY,
-    output:
-        report(
-            expand(f"{ROOT}/figures/{{figure}}.png", figure=FIGURES),
-            category="Figures",
-            caption="paper/captions/figures.rst",
-        ),
-        expand(f"{ROOT}/figures/{{figure}}.pdf", figure=FIGURES),
-    log:
-        f"{ROOT}/logs/figures.log",
-    shell:
-        "hdpo figures {input.study:q} > {log:q} 2>&1"
-
-
-rule theory:
-    input:
-        BASE_FILES,
-        study=STUDY,
-    output:
-        report(f"{ROOT}/theory/theory.csv", category="Theory", caption="paper/captions/theory.rst"),
-        f"{ROOT}/theory/theory.md",
-    log:
-        f"{ROOT}/logs/theory.log",
-    benchmark:
-        f"{ROOT}/benchmarks/theory.tsv"
-    params:
-        hash=study.base_hash,
-    shell:
-        "hdpo theory {input.study:q} > {log:q} 2>&1"
-
-
-rule check:
-    input:
-        rules.summary.output,
-        rules.theory.output,
-        "paper/reported.csv",
-        "paper/claims.yaml",
-        study=STUDY,
-    output:
-        report(f"{ROOT}/check.csv", category="Verdicts", caption="paper/captions/check.rst"),
-        f"{ROOT}/check.md",
-        f"{ROOT}/check.json",
-        f"{ROOT}/verdicts.md",
-    log:
-        f"{ROOT}/logs/check.log",
-    shell:
-        "hdpo check {input.study:q} 2>&1 | tee {log:q}"
+include: "paper/report.smk"
 
 
 rule notebooks:

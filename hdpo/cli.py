@@ -44,6 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
     command("tables", "tables as CSV, Markdown and LaTeX")
     command("figures", "figures as PNG and PDF")
     command("theory", "check the paper's statements numerically, exactly where possible")
+    command("audit", "what the paper's reported numbers support by themselves")
+    command("statistics", "further statistics of the finished runs: robust means, power, corrections")
+    command("report", "the reproduction report as PDF")
+    command("page", "one self-contained HTML summary")
     command("bench", "where the time of a finished study went")
     command("publish", "make the finished study the committed reference that later runs are checked against")
     check = command("check", "reported numbers against measured ones, claim by claim")
@@ -98,6 +102,22 @@ def _dispatch(options: argparse.Namespace) -> int | None:
         from hdpo.theory.checks import write_study_theory
 
         write_study_theory(study)
+    elif options.command == "audit":
+        from hdpo.audit.audit import write_audit
+
+        write_audit(study.root / "audit")
+    elif options.command == "statistics":
+        from hdpo.report.statistics import write_statistics
+
+        write_statistics(study)
+    elif options.command == "report":
+        from hdpo.report.pdf import write_pdf
+
+        write_pdf(study)
+    elif options.command == "page":
+        from hdpo.report.page import write_page
+
+        write_page(study)
     elif options.command == "bench":
         from hdpo.report.cost import write_bench
 

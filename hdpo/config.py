@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -193,12 +192,3 @@ def load_study(path: str | Path) -> Study:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:
         raise UserError(f"config {path}: {first_problem(error)}") from error
-
-
-def load_study_or_exit(path: str | Path) -> Study:
-    """`load_study` for the Snakefile: a mistake ends in one line and exit code 2, not in a traceback."""
-    try:
-        return load_study(path)
-    except UserError as error:
-        print(f"hdpo: {error}", file=sys.stderr)
-        sys.exit(2)

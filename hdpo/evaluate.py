@@ -1,6 +1,7 @@
 """Evaluation: one greedy answer and n sampled ones per problem, every outcome kept."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
         run = study.run(name, seed)
         model_path, run_hash = str(run.folder / "model"), run.hash
         require_same_run(run)
-    started = provenance()
+    started, began = provenance(), time.perf_counter()
     task, tokenizer = load_task(study), load_tokenizer(model_path)
     model = load_policy(model_path, study.model.dtype)
     sampler = TransformersSampler(model, tokenizer.eos_token_id, study.train.max_response_tokens)
@@ -92,7 +93,8 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     hashes = {"test": problem_set_hash(problems)}
     metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
     write_outcomes(out, rows, metadata)
-    write_json(out.with_suffix(".json"), started | metadata)
+    cost = {"seconds": round(time.perf_counter() - began, 1), "config": study.model_dump(mode="json")}
+    write_json(out.with_suffix(".json"), started | cost | metadata)
     return out
 
 

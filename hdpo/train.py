@@ -1,7 +1,9 @@
 """The loop around the step: resume, evaluate, log, checkpoint, and hand over the finished run."""
 
+import json
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -79,7 +81,16 @@ def _hand_over(trainer: Trainer, record: dict) -> None:
     evals = pd.concat([pd.read_parquet(path) for path in sorted((state / "evals").glob("step-*.parquet"))])
     hashes = {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
     write_outcomes(run.folder / "evals.parquet", evals, _metadata(run) | {"problems": hashes})
-    write_json(run.folder / "run.json", record | {"run_hash": run.hash, "seed": run.seed, "config": run.resolved})
+    identity = {"run": run.name, "run_hash": run.hash, "seed": run.seed, "config": run.resolved}
+    write_json(run.folder / "run.json", record | {"tokens": _tokens(state / "metrics.jsonl")} | identity)
+
+
+def _tokens(metrics: Path) -> dict[str, int]:
+    """Tokens drawn, trained and distilled over the whole run, by kind."""
+    totals: Counter[str] = Counter()
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        totals.update(json.loads(line)["tokens"])
+    return dict(totals)
 
 
 def _metadata(run: Run) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdpo.errors import UserError
-from hdpo.report.passk import any_of_k, pass_at_k
+from hdpo.stats.passk import any_of_k, pass_at_k
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])

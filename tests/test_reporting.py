@@ -452,3 +452,20 @@ def test_comparisons_do_not_depend_on_their_company(study):
     together = compare(results.contrasts("test", "pass@8", weights))
     alone = compare(results.contrasts("test", "pass@8", weights[2:3]))[0]
     assert dataclasses.astuple(alone)[:7] == pytest.approx(dataclasses.astuple(together[2])[:7])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("- {id: a, statement: s, where: w, quantity: q, metric: greedy, contrast: {grpo: 1, base: -1}}", "rule"),
+        ("- {id: a, statement: s, where: w, quantity: q, rule: luck}", "luck"),
+        ("- {id: a, statement: s, where: w, quantity: q, rule: direction, direction: up, metric: greedy,"
+         " contrast: {grpo: 1}}", "sum to 0"),
+        ("- [", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_claim_without_a_proper_rule_is_refused(tmp_path, text, reason):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"claims\.yaml.*{reason}"):
+        load_claims(path)

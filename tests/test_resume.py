@@ -76,6 +76,7 @@ def test_resumed_equals_uninterrupted(make_run, monkeypatch, step, name):
     record = json.loads((run.folder / "run.json").read_text())
     assert record["resumed_after_step"] == step // 2 * 2
     assert [record["step"] for record in again] == [0, 1, 2, 3, 4]
+    assert record["tokens"]["rollout"] == sum(step["tokens"]["rollout"] for step in metrics) > 0
 
 
 def test_sigkill_of_the_command_at_any_moment(make_run, tmp_path):

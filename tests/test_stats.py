@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from hdpo.report.stats import Estimates, bootstrap, contrast
+from hdpo.stats.paired import Estimates, bootstrap, contrast
 
 
 def draw(seed: int, count: int, S: int, Q: int, seed_sd: float, problem_sd: float, rest_sd: float) -> np.ndarray:

@@ -41,6 +41,10 @@ def test_leaves_tables_figures_and_verdicts(finished):
         assert (root / f"figures/{figure}.pdf").read_bytes()[:4] == b"%PDF"
     verdicts = set(pd.read_csv(root / "check.csv").verdict)
     assert verdicts <= {"reproduced", "direction only", "inconclusive", "contradicted", "not run"}
+    assert (root / "report.pdf").read_bytes()[:4] == b"%PDF"
+    assert "<html" in (root / "summary.html").read_text(encoding="utf-8")[:400]
+    for name in ("theory/theory.csv", "audit/audit.csv", "statistics.csv", "statistics_claims.csv"):
+        assert len(pd.read_csv(root / name)) > 0
     outcomes = pd.read_parquet(root / "eval/grpo/seed1.parquet")
     assert len(outcomes) == 32 and set(outcomes.samples.map(len)) == {8}
 

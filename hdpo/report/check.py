@@ -55,7 +55,12 @@ def write_check(study: Study, strict: bool = False) -> int:
     page += f"## What the reported numbers say by themselves\n\n{markdown(facts)}\n\n"
     page += "## Against the committed reference run\n\n"
     page += f"{COMPARISON_RULE}\n\n{markdown(reference)}\n" if len(reference) else "No reference run is committed.\n"
-    as_json = {"study": study.name, "counts": counts, "claims": verdicts.to_dict("records")}
+    as_json = {
+        "study": study.name,
+        "config_hash": study.identity,
+        "counts": counts,
+        "claims": verdicts.to_dict("records"),
+    }
     as_json |= {"reported": facts.to_dict("records"), "reference": reference.to_dict("records")}
     write_text(study.root / "check.md", page)
     write_text(study.root / "check.csv", shown.to_csv(index=False))

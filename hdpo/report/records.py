@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from hdpo.config import BASE_RUN, Study
 from hdpo.errors import UserError
 from hdpo.files import read_json
-from hdpo.report.passk import any_of_k, pass_at_k
+from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.tasks import TRAINING_SPLITS, Task, load_task, problem_set_hash
 
 OUTCOME_TYPES = {"problem": pa.string(), "greedy": pa.int8(), "samples": pa.list_(pa.int8())}

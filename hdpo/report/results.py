@@ -22,7 +22,7 @@ import pandas as pd
 from hdpo.config import BASE_RUN, Study, content_hash
 from hdpo.files import write_atomic
 from hdpo.report.records import Reader
-from hdpo.report.stats import bootstrap
+from hdpo.stats.paired import bootstrap
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
 BASELINE = "grpo"
@@ -173,10 +173,10 @@ def _row(
     if difference:
         row |= {"diff": difference.value, "diff_low": difference.low, "diff_high": difference.high}
         row |= {"diff_se": difference.se, "diff_mde": difference.detectable}
-    return row | {"config": _config_hash(study, run)}
+    return row | {"config": config_hash(study, run)}
 
 
-def _config_hash(study: Study, run: str) -> str:
+def config_hash(study: Study, run: str) -> str:
     """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
     test = [study.evaluate.test_samples, study.task.model_dump(mode="json")]
     if run == BASE_RUN:

@@ -1,0 +1,1 @@
+"""The audit of the paper's own reported numbers: what they support by themselves, under stated assumptions."""

@@ -1,0 +1,142 @@
+"""The audit's figures, one function each: numbers in, figure out."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from hdpo.audit.significance import EVALUATIONS
+from hdpo.report.formats import metric_label, run_label
+from hdpo.report.reported import PROBLEMS
+from hdpo.report.run_style import draw_legend, look, marker
+from hdpo.stats.proportions import difference_se
+from hdpo.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, save_figure, use_style
+
+HUES = {"greedy": PALETTE["orange"], "pass@4": PALETTE["sky"], "pass@8": PALETTE["blue"]}
+STYLES = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1))]
+
+
+def draw_figures(audit, out: Path) -> list[Path]:
+    """Write audit_grid, audit_differences, audit_correlation and audit_selection to `out`, each as PNG and PDF."""
+    figures = {
+        "audit_grid": grid(audit.sizes),
+        "audit_differences": reported_differences(audit.significance, audit.both),
+        "audit_correlation": correlation(audit.significance),
+        "audit_selection": selection(audit.selection),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, out / name)
+    return [out / f"{name}.{kind}" for name in figures for kind in ("png", "pdf")]
+
+
+def grid(sizes: pd.DataFrame) -> Figure:
+    """How many of the reported values are shares of n problems, for every n."""
+    use_style()
+    figure, axis = plt.subplots(figsize=(COLUMN_WIDTH, 2.3))
+    axis.plot(sizes["problems"], sizes["on_grid"], ".", ms=1.5, color=PALETTE["grey"], rasterized=True)
+    axis.plot(sizes["problems"], sizes["expected"], lw=1, color=PALETTE["black"], label="expected by chance")
+    axis.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0.9))
+    whole = sizes["on_grid"].max()
+    best = sizes[sizes["on_grid"] == whole]
+    axis.plot(best["problems"], best["on_grid"], "o", ms=4, color=PALETTE["vermilion"])
+    for n in best["problems"]:
+        axis.annotate(f"{n}", (n, whole), (-4, 2), textcoords="offset points", ha="right", fontsize="small")
+    axis.set_xlabel("number of problems n")
+    axis.set_ylabel("reported values that\nare multiples of 1/n")
+    axis.set_ylim(-0.5, whole + 3)
+    return figure
+
+
+def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figure:
+    """Differences to GRPO as reported, beside 95 % intervals by assumption, a panel per metric."""
+    use_style()
+    metrics, runs = list(dict.fromkeys(significance["metric"])), list(dict.fromkeys(significance["run"]))
+    figure, axes = plt.subplots(1, len(metrics), figsize=(PAGE_WIDTH, 3.1), sharey=True)
+    kinds = (
+        ("Table 1, unpaired binomial", 1, PALETTE["sky"], "o"),
+        ("Table 3, unpaired binomial", 3, PALETTE["sky"], "s"),
+        ("both, spread between the two repeats", None, PALETTE["vermilion"], "D"),
+    )
+    for axis, metric in zip(axes, metrics, strict=True):
+        axis.axvline(0, color=PALETTE["grey"], lw=0.8)
+        for label, table, hue, shape in kinds:
+            part = both if table is None else significance[significance["table"] == table]
+            part = part[part["metric"] == metric].set_index("run").loc[runs]
+            half = part["half"] if table is None else 1.96 * part["se_unpaired"]
+            y = np.arange(len(runs)) + {1: -0.22, 3: 0.0, None: 0.22}[table]
+            axis.errorbar(
+                100 * part["diff"],
+                y,
+                xerr=100 * half,
+                fmt=shape,
+                ms=4,
+                lw=1,
+                color=hue,
+                label=label,
+                mfc="white" if table == 3 else hue,
+            )
+        axis.set_title(metric_label(metric))
+        axis.set_xlabel("difference to GRPO, points")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
+    axes[0].set_yticks(range(len(runs)), [run_label(run) for run in runs])
+    axes[0].invert_yaxis()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def correlation(significance: pd.DataFrame) -> Figure:
+    """z of each reported difference in pass@4 and pass@8 against the correlation of the two runs' outcomes."""
+    use_style()
+    metrics, runs = ["pass@4", "pass@8"], list(dict.fromkeys(significance["run"]))
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.9), sharey=True)
+    for axis, metric in zip(axes, metrics, strict=True):
+        part = significance[significance["metric"] == metric]
+        for row in part.itertuples():
+            rho = np.linspace(0, min(0.95, row.rho_largest), 96)
+            z = [row.diff / difference_se(row.baseline, row.value, PROBLEMS, value) for value in rho]
+            axis.plot(rho, z, **look(row.run, runs, width=1.4 if row.table == 1 else 0.8))
+            axis.plot(rho[::24], z[::24], ls="none", **marker(row.run, runs, size=3.5, hollow=row.table != 1))
+        axis.axhspan(-1.96, 1.96, color=PALETTE["grey"], alpha=0.12, lw=0)
+        axis.axvline(part["rho"].iloc[0], color=PALETTE["grey"], ls=":", lw=1)
+        axis.annotate("difficulty", (part["rho"].iloc[0], -3.6), (-3, 0), textcoords="offset points", ha="right")
+        axis.set_ylim(-4, 6)
+        axis.set_title(f"{metric} (hollow: Table 3)")
+        axis.set_xlabel("correlation of outcomes over problems")
+    axes[0].set_ylabel("z of the difference to GRPO\n(shaded: below 1.96)")
+    draw_legend(figure, set(runs), runs)
+    return figure
+
+
+def selection(frame: pd.DataFrame) -> Figure:
+    """Bias of "best of E evaluations" against E: by metric and correlation on 2048 problems, by problems for pass@8."""
+    use_style()
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8), squeeze=True)
+    correlations = sorted(set(frame["correlation"]))
+    for metric, hue in HUES.items():
+        for value, style in zip(correlations, STYLES, strict=False):
+            part = frame[
+                (frame["metric"] == metric) & (frame["correlation"] == value) & (frame["problems"] == PROBLEMS)
+            ]
+            label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
+            axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
+    for value, style in zip(correlations, STYLES, strict=False):
+        axes[0].plot([], [], color=PALETTE["grey"], ls=style, label=f"ρ = {value:g}")
+    for count, hue in zip(sorted(set(frame["problems"])), (PALETTE["green"], PALETTE["blue"]), strict=False):
+        part = frame[(frame["metric"] == "pass@8") & (frame["correlation"] == 0) & (frame["problems"] == count)]
+        bias, sd = 100 * part["bias"], 100 * part["sd"]
+        axes[1].plot(part["evaluations"], bias, color=hue, label=f"pass@8, {count} problems, ± sd")
+        axes[1].fill_between(part["evaluations"], bias - sd, bias + sd, color=hue, alpha=0.15, lw=0)
+    for axis in axes:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100, EVALUATIONS]))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda E, _: f"{E:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("evaluations E of a flat curve")
+        axis.legend(fontsize="x-small")
+        axis.set_ylabel("bias of the best, points")
+    return figure

@@ -1,0 +1,152 @@
+"""Audit, part 3: how significant the reported differences to GRPO are, under assumptions that are stated.
+
+unpaired   the two runs' problems are different problems: binomial error of both
+paired     the same problems; outcomes of two runs correlate with ρ over them. Not reported, so a parameter; one
+           value for it follows from the beta difficulty that has GRPO's own pass@4 and pass@8
+best       the same problems, fixed; each entry the maximum of E evaluations of a flat curve, so its error is the
+           spread of a maximum. Sampling error alone: as if a second training run gave the same weights
+runs       the two hardware runs of each configuration as repeats: their spread, tables' means apart, is what
+           any difference is held against. Run-to-run error, as far as two runs with one seed show it
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from hdpo.report.reported import COLUMNS, PROBLEMS
+from hdpo.report.results import BASELINE
+from hdpo.stats.power import (
+    Components,
+    holm,
+    minimal_effect,
+    required_problems_for_shares,
+    required_seeds,
+    two_sided_p,
+)
+from hdpo.stats.proportions import (
+    correlation_needed,
+    difference_se,
+    largest_correlation,
+    largest_discordance,
+    z_p_value,
+)
+from hdpo.stats.selection import Difficulty, fit_difficulty, maximum_moments
+
+EVALUATIONS = 200  # 2000 steps, one evaluation every 10, the best reported
+SAMPLES_OF = {"greedy": 1, "pass@4": 4, "pass@8": 8}  # k; greedy decoding has no draws, k = 1 stands in for it
+
+
+def reported_difficulty(reported: pd.DataFrame) -> Difficulty:
+    """The beta difficulty with the pass@4 and pass@8 of GRPO in the paper's first table."""
+    first = reported[reported["run"] == BASELINE].sort_values("table").iloc[0]
+    return fit_difficulty(4, first[COLUMNS["pass@4"]], 8, first[COLUMNS["pass@8"]])
+
+
+def differences(reported: pd.DataFrame, difficulty: Difficulty) -> pd.DataFrame:
+    """One row per table × HDPO run × metric: difference to GRPO of the same table, and its z and p by assumption.
+
+    Columns: table, run, metric, value, baseline, diff (shares); problems (net, of 2048); se_unpaired, z_unpaired,
+    p_unpaired; rho (from difficulty), z_paired, p_paired; rho_needed (for |z| ≥ 1.96), rho_largest (that these shares
+    allow); discordant (most problems that may differ for McNemar's exact p ≤ .05); se_best, z_best; holm_unpaired
+    (adjusted over all rows).
+    """
+    rows, spread = [], maximum_moments(EVALUATIONS)[1][-1]
+    for table, entries in reported.groupby("table"):
+        by_run = entries.set_index("run")
+        for run in by_run.index.drop(BASELINE):
+            for metric, column in COLUMNS.items():
+                value, base = float(by_run.loc[run, column]), float(by_run.loc[BASELINE, column])
+                diff, k = round(value - base, 6), SAMPLES_OF[metric]
+                net = round(value * PROBLEMS) - round(base * PROBLEMS)
+                unpaired = diff / difference_se(base, value, PROBLEMS)
+                paired = diff / difference_se(base, value, PROBLEMS, difficulty.correlation(k))
+                se_best = np.sqrt(2) * spread * difficulty.noise(k, PROBLEMS)
+                row = {"table": table, "run": run, "metric": metric, "value": value, "baseline": base, "diff": diff}
+                row |= {"problems": net, "se_unpaired": difference_se(base, value, PROBLEMS)}
+                row |= {"z_unpaired": unpaired, "p_unpaired": z_p_value(unpaired), "rho": difficulty.correlation(k)}
+                row |= {"z_paired": paired, "p_paired": z_p_value(paired)}
+                row |= {"rho_needed": correlation_needed(base, value, PROBLEMS)}
+                row |= {"rho_largest": largest_correlation(base, value)}
+                row |= {"discordant": largest_discordance(net, PROBLEMS), "se_best": se_best, "z_best": diff / se_best}
+                rows.append(row)
+    frame = pd.DataFrame(rows)
+    return frame.assign(holm_unpaired=holm(frame["p_unpaired"].to_numpy()))
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Two runs of each configuration, tables' means taken out."""
+
+    means: pd.Series  # by run, mean of both tables
+    sd: float  # of one run
+    df: int
+
+
+def repeats(reported: pd.DataFrame, metric: str) -> Repeats:
+    """Both tables as repeats of one experiment of C runs: two-way analysis of variance, C − 1 degrees of freedom."""
+    wide = reported.pivot(index="run", columns="table", values=COLUMNS[metric])
+    values = wide.to_numpy()
+    C, H = values.shape
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    df = (C - 1) * (H - 1)
+    return Repeats(wide.mean(axis=1), float(np.sqrt((rest**2).sum() / df)), df)
+
+
+def both_tables(reported: pd.DataFrame) -> pd.DataFrame:
+    """Differences to GRPO over both tables against the spread between repeats.
+
+    Columns: run ("all HDPO runs" last), metric, diff, sd_run, se, df, half (of the 95 % interval), t, p, holm (over the
+    single runs), detectable (80 % power with these errors), seeds (per method, paired t-test with this spread, 80 %).
+    """
+    rows, tables = [], reported["table"].nunique()
+    for metric in COLUMNS:
+        found = repeats(reported, metric)
+        runs = [run for run in found.means.index if run != BASELINE]
+        for name, members in [*((run, [run]) for run in runs), ("all HDPO runs", runs)]:
+            diff = round(float(found.means[members].mean() - found.means[BASELINE]), 8)
+            se = found.sd * np.sqrt((1 / len(members) + 1) / tables)
+            per_seed = Components(seed=found.sd**2 * (1 / len(members) + 1), problem=0.0, rest=0.0)
+            row = {"run": name, "metric": metric, "diff": diff, "sd_run": found.sd, "se": se, "df": found.df}
+            row["half"] = float(student_t.ppf(0.975, found.df)) * se
+            row |= {"t": diff / se, "p": two_sided_p(diff, se, found.df), "detectable": minimal_effect(se, found.df)}
+            rows.append(row | {"seeds": required_seeds(diff, per_seed, PROBLEMS) if diff else None})
+    frame = pd.DataFrame(rows)
+    single = frame["run"] != "all HDPO runs"
+    frame["holm"] = np.nan
+    frame.loc[single, "holm"] = holm(frame.loc[single, "p"].to_numpy())
+    return frame
+
+
+def required_sizes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Problems that would show each reported difference with 80 % power at two-sided 5 %, from `differences`.
+
+    Columns: table, run, metric, diff, unpaired, half (correlation 0.5), difficulty (correlation `rho`). Sampling error
+    alone, one run each; None where the difference is 0.
+    """
+    rows = []
+    for row in frame.itertuples():
+        sizes = dict.fromkeys(("unpaired", "half", "difficulty"))
+        if row.diff:
+            for name, correlation in zip(sizes, (0.0, 0.5, row.rho), strict=True):
+                sizes[name] = required_problems_for_shares(row.baseline, row.value, correlation)
+        rows.append({"table": row.table, "run": row.run, "metric": row.metric, "diff": row.diff} | sizes)
+    return pd.DataFrame(rows).astype({name: "Int64" for name in ("unpaired", "half", "difficulty")})
+
+
+def selection_bias(difficulty: Difficulty, correlations: tuple[float, ...], problems: tuple[int, ...]) -> pd.DataFrame:
+    """Bias and spread of "best of E evaluations" on a flat curve, in shares.
+
+    Columns: metric, problems, evaluations (1 … 200 in steps), correlation (lag one), noise (one evaluation), bias, sd.
+    """
+    rows = []
+    for correlation in correlations:
+        mean, sd = maximum_moments(EVALUATIONS, correlation)
+        for metric, k in SAMPLES_OF.items():
+            for count in problems:
+                noise = difficulty.noise(k, count)
+                for E in (1, 2, 5, 10, 20, 50, 100, EVALUATIONS):
+                    row = {"metric": metric, "problems": count, "evaluations": E, "correlation": correlation}
+                    rows.append(row | {"noise": noise, "bias": noise * mean[E - 1], "sd": noise * sd[E - 1]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,158 @@
+"""The audit's tables as they are read: name, numbers, caption, and the same numbers in words."""
+
+import pandas as pd
+
+from hdpo.audit.significance import EVALUATIONS
+from hdpo.report.formats import metric_label, run_label
+from hdpo.report.reported import PROBLEMS
+
+SECTIONS = {
+    "Granularity": ["granularity"],
+    "Claims recomputed": ["quoted", "quoted_ends", "claims_recomputed"],
+    "Significance": ["significance", "significance_both"],
+    "Selection on the maximum": ["selection"],
+    "Sizes that would have been needed": ["required"],
+    "The tail term": ["tail"],
+}
+
+
+def blocks(audit) -> dict[str, tuple[pd.DataFrame, str, pd.DataFrame]]:
+    """By name: numbers for the CSV, caption, and what Markdown and LaTeX show, from an `hdpo.audit.audit.Audit`."""
+    return {
+        "granularity": (audit.granularity, _GRANULARITY, _granularity(audit.granularity)),
+        "quoted": (audit.quoted, _QUOTED, _quoted(audit.quoted)),
+        "quoted_ends": (audit.ends, _ENDS, _ends(audit.ends)),
+        "claims_recomputed": (audit.claims, _CLAIMS, _claims(audit.claims)),
+        "significance": (audit.significance, _significance_caption(audit), _significance(audit.significance)),
+        "significance_both": (audit.both, _BOTH, _both(audit.both)),
+        "selection": (audit.selection, _selection_caption(audit), _selection(audit.selection)),
+        "required": (audit.required, _REQUIRED, _required(audit.required)),
+        "tail": (audit.tail.astype(str), _TAIL, audit.tail.map(lambda v: f"{v:.4g}" if isinstance(v, float) else v)),
+    }
+
+
+_GRANULARITY = (
+    f"Multiples of 1/{PROBLEMS} among the reported values, and the share that each way of estimating would give on"
+    f" {PROBLEMS} problems, simulated and rounded to four decimals; chance is that of all these entries."
+)
+_QUOTED = (
+    "Ranges that the paper quotes, against the range of the differences they are about, read as absolute (points) and"
+    " as relative (%). It fits where both ends agree after rounding to one decimal."
+)
+_ENDS = "The ends of those ranges, and the single differences that round to them, absolute (points) or relative (%)."
+_CLAIMS = "Each claim's contrasts of the reported entries, absolute (points) and relative (%), and whether as claimed."
+_BOTH = (
+    "Both hardware runs as two repeats of each configuration: difference to GRPO in points, held against the spread"
+    " between repeats (two-way analysis of variance, runs × tables). Both repeats have one and the same seed. MDE: the"
+    " difference that this would find with 80 % power; seeds: per method, for the difference as it is and this spread."
+)
+_REQUIRED = (
+    "Problems on which one run of each would tell the reported difference from 0 with 80 % power at two-sided 5 %,"
+    " for sampling error alone: unpaired, paired with correlation 0.5, and with that of the beta difficulty."
+)
+_TAIL = (
+    "The tail of the top-k Jensen–Shannon divergence: by computer algebra, and in float64 on random logits against the"
+    " sum over the whole vocabulary."
+)
+
+
+def _significance_caption(audit) -> str:
+    return (
+        "Reported differences to GRPO of the same table, in points. z unpaired: binomial; correlation needed: that of"
+        " the two runs' outcomes from which on the difference is significant at 5 %; z paired: with the one of a"
+        f" beta difficulty ({audit.difficulty.a:.2f}, {audit.difficulty.b:.2f}) that has GRPO's pass@4 and pass@8;"
+        f" discordant: most problems of {PROBLEMS} that may differ for McNemar's exact p ≤ .05; z best: fixed problems,"
+        f" each entry the best of {EVALUATIONS} evaluations of a flat curve, sampling error alone (sampled pass@1"
+        " stands in for greedy). None of these holds run-to-run error."
+    )
+
+
+def _selection_caption(audit) -> str:
+    return (
+        "Best of E evaluations on a flat curve: bias ± standard deviation of the maximum, in points, by number of"
+        " fixed validation problems Q and lag-one correlation of the noise; beta difficulty"
+        f" ({audit.difficulty.a:.2f}, {audit.difficulty.b:.2f}), any of k; sampled pass@1 stands in for greedy."
+    )
+
+
+def _granularity(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"estimator": frame["estimator"], "entries on the grid": _of(frame["found"], frame["entries"])}
+    shown["share expected"] = frame["share_on_grid"].map("{:.3f}".format)
+    shown["chance"] = frame["chance"].map("{:.0e}".format).replace("1e+00", "1")
+    return pd.DataFrame(shown)
+
+
+def _quoted(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"claim": frame["id"] + ", " + frame["metric"].map(metric_label)}
+    shown["quoted"] = _range(frame["quoted_low"], frame["quoted_high"], 1)
+    shown |= {"tables": frame["tables"], "read as": frame["reading"], "found": _range(frame["low"], frame["high"], 2)}
+    ends = {(True, True): "fits", (True, False): "lower end", (False, True): "upper end", (False, False): "no"}
+    shown["agrees"] = [ends[pair] for pair in zip(frame["low_fits"], frame["high_fits"], strict=True)]
+    return pd.DataFrame(shown | {"inside": _of(frame["inside"], frame["parts"])})
+
+
+def _ends(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"claim": frame["id"] + ", " + frame["metric"].map(metric_label)}
+    shown["end"] = frame["quoted"].map(lambda end: f"{end:+.1f}".replace("-", "−"))
+    shown |= {name: frame[name].fillna("—") for name in ("reading", "table", "contrast")}
+    return pd.DataFrame(shown | {"value": frame["value"].map(lambda v: "—" if pd.isna(v) else _two(v))})
+
+
+def _claims(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"claim": frame["id"], "metric": frame["metric"].map(metric_label)}
+    shown |= {"contrast": frame["contrast"], "table": frame["table"].astype(str)}
+    shown |= {"absolute": frame["absolute"].map(_two), "relative": frame["relative"].map(_two)}
+    return pd.DataFrame(shown | {"as claimed": frame["as_claimed"].map({True: "yes", False: "no"})})
+
+
+def _significance(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"table": frame["table"].astype(str), "method": frame["run"].map(run_label)}
+    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
+    shown |= {"z unpaired": frame["z_unpaired"].map(_two), "p": frame["p_unpaired"].map("{:.2f}".format)}
+    shown["p Holm"] = frame["holm_unpaired"].map("{:.2f}".format)
+    possible = frame["rho_needed"] < frame["rho_largest"]
+    needed = frame["rho_needed"].clip(lower=0).map("{:.2f}".format)
+    shown |= {"correlation needed": needed.where(possible, "impossible"), "z paired": frame["z_paired"].map(_two)}
+    shown["discordant"] = frame["discordant"].map(lambda most: "—" if pd.isna(most) else f"{most:.0f}")
+    return pd.DataFrame(shown | {"z best": frame["z_best"].map(_two)})
+
+
+def _both(frame: pd.DataFrame) -> pd.DataFrame:
+    names = [run if run == "all HDPO runs" else run_label(run) for run in frame["run"]]
+    shown = {"method": names, "metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
+    shown |= {"SE": (100 * frame["se"]).map("{:.2f}".format), "t": frame["t"].map(_two)}
+    shown |= {"p": frame["p"].map("{:.3f}".format)}
+    shown["p Holm"] = frame["holm"].map(lambda p: "—" if pd.isna(p) else f"{p:.3f}")
+    shown["MDE"] = (100 * frame["detectable"]).map("{:.2f}".format)
+    return pd.DataFrame(shown | {"seeds": frame["seeds"].map(lambda n: "—" if pd.isna(n) else f"{n:,.0f}")})
+
+
+def _selection(frame: pd.DataFrame) -> pd.DataFrame:
+    cells = {}
+    for row in frame.itertuples():
+        key = (metric_label(row.metric), str(row.problems), f"{row.correlation:g}")
+        cells.setdefault(key, {})[f"E = {row.evaluations}"] = f"+{100 * row.bias:.2f} ± {100 * row.sd:.2f}"
+    return pd.DataFrame(
+        [dict(zip(("metric", "Q", "correlation"), key, strict=True)) | cell for key, cell in cells.items()]
+    )
+
+
+def _required(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = {"table": frame["table"].astype(str), "method": frame["run"].map(run_label)}
+    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
+    for column, label in (("unpaired", "unpaired"), ("half", "correlation 0.5"), ("difficulty", "of difficulty")):
+        shown[label] = frame[column].map(lambda n: "—" if pd.isna(n) else f"{n:,}")
+    return pd.DataFrame(shown)
+
+
+def _of(part: pd.Series, whole: pd.Series) -> list[str]:
+    return [f"{a} of {b}" for a, b in zip(part, whole, strict=True)]
+
+
+def _range(low: pd.Series, high: pd.Series, decimals: int) -> list[str]:
+    return [f"{a:+.{decimals}f} to {b:+.{decimals}f}".replace("-", "−") for a, b in zip(low, high, strict=True)]
+
+
+def _two(value: float) -> str:
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")

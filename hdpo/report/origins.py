@@ -1,0 +1,115 @@
+"""Where a study's numbers come from: every training run's record, what the machines had, and the base model."""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+from hdpo.config import Study
+from hdpo.errors import UserError
+from hdpo.files import read_json, sha256
+from hdpo.report.formats import NOT_RUN, run_label
+from hdpo.report.records import Reader
+
+MACHINE = ("versions", "cpu", "gpu", "threads")  # what makes two runs comparable byte for byte
+
+
+def origins(study: Study) -> dict[str, Any]:
+    """The study's identity, one row per planned run, the distinct machines and commits, and the base model.
+
+    Raises:
+        UserError: a record is damaged, or of another run or configuration; names the file.
+    """
+    reader, rows, records = Reader(study), [], []
+    for name in study.runs:
+        for seed in study.seeds:
+            record = run_record(study, name, seed)
+            rows.append(_row(study, reader, name, seed, record))
+            records += [record] if record else []
+    machines = _distinct([{key: record.get(key) for key in MACHINE} for record in records])
+    for row, machine in zip([row for row in rows if row["status"] == "complete"], records, strict=True):
+        row["machine"] = 1 + machines.index({key: machine.get(key) for key in MACHINE})
+    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    return {
+        "study": study.name,
+        "config_hash": study.identity,
+        "seeds": list(study.seeds),
+        "runs": rows,
+        "complete": len(records),
+        "planned": len(rows),
+        "machines": machines,
+        "commits": _distinct([record.get("commit") for record in records]),
+        "dirty": any(record.get("dirty") for record in records),
+        "started": min((record["started"] for record in records if record.get("started")), default=None),
+        "seconds": round(sum(seconds)) if seconds else None,
+        "base": base_model(study),
+    }
+
+
+def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:
+    """A run's run.json, None where there is none.
+
+    Raises:
+        UserError: damaged, or its hash or seed is not that of this study's run.
+    """
+    run = study.run(name, seed)
+    path = run.folder / "run.json"
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"run_hash", "seed"} <= set(record):
+        raise UserError(f"{path}: does not say which run it records; train again")
+    for key, expected in (("run_hash", run.hash), ("seed", seed)):
+        if record[key] != expected:
+            raise UserError(
+                f"{path}: its {key} is {record[key]}, this study's is {expected}; delete the folder and run again"
+            )
+    return record
+
+
+def base_model(study: Study) -> dict[str, Any]:
+    """Path or hub name, and for a local model its SHA-256, parameter count and training record."""
+    folder = Path(study.base_path)
+    weights = folder / "model.safetensors"
+    found = {"path": study.base_path, "local": study.base_is_local, "sha256": None, "parameters": None, "record": None}
+    if not (study.base_is_local and weights.is_file()):
+        return found
+    found |= {"sha256": sha256(weights), "parameters": parameter_count(weights)}
+    if (folder / "provenance.json").exists():
+        record = read_json(folder / "provenance.json")
+        found["record"] = {key: record.get(key) for key in ("started", "commit", "dirty", "seconds", "final_loss")}
+    return found
+
+
+def parameter_count(weights: Path) -> int:
+    """Number of parameters that a safetensors file stores, from its header alone.
+
+    Raises:
+        UserError: not a safetensors file.
+    """
+    try:
+        with open(weights, "rb") as file:
+            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, struct.error, KeyError, MemoryError, OverflowError) as error:
+        raise UserError(f"{weights}: not a safetensors file") from error
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any] | None) -> dict[str, Any]:
+    run = study.run(name, seed)
+    row = {"run": name, "label": run_label(name), "seed": seed, "hash": run.hash, "status": NOT_RUN, "machine": None}
+    row |= dict.fromkeys(("commit", "dirty", "started", "seconds", "resumed", "rollout_tokens", "privileged_tokens"))
+    metrics = reader.metrics(name, seed)
+    if metrics is not None:
+        row |= {f"{kind}_tokens": int(metrics[f"tokens.{kind}"].sum()) for kind in ("rollout", "privileged")}
+        row["status"] = "no run.json"
+    if record is not None:
+        row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
+        row |= {"resumed": record.get("resumed_after_step"), "status": "complete"}
+    return row
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    return [value for i, value in enumerate(values) if value is not None and value not in values[:i]]

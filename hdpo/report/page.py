@@ -1,0 +1,96 @@
+"""The web page of a study: one HTML file that holds everything it shows and needs neither network nor server."""
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from hdpo.config import Study
+from hdpo.errors import UserError
+from hdpo.report.claims import VERDICTS
+from hdpo.report.formats import write_text
+from hdpo.report.report_data import report_data
+
+COLOURS = 256  # of an embedded figure: plots have few, and a palette takes a third of the bytes
+
+
+def write_page(study: Study) -> Path:
+    """Write `<root>/summary.html`.
+
+    Raises:
+        UserError: a result or figure is damaged, or belongs elsewhere.
+    """
+    data, out = report_data(study), study.root / "summary.html"
+    write_text(out, render(data, embedded_images(study, data)))
+    return out
+
+
+def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
+    """The page from what `report_data` gives; `images` as from `embedded_images`. All data are escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"csp_hash": csp_hash, "thousands": thousands, "duration": duration}
+    config = yaml.safe_dump(data["config"], sort_keys=False, allow_unicode=True)
+    verdict_order = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    return environment.get_template("page.html").render(
+        **data, images=images, config_text=config, verdict_order=verdict_order
+    )
+
+
+def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Figures by stem: data URI, width and height in pixels.
+
+    Raises:
+        UserError: a figure is not an image.
+    """
+    stems = [figure["stem"] for figure in data["figures"] if figure["there"]]
+    for page in (data["audit"], data["statistics"]):
+        if page:
+            stems += [block["stem"] for block in page["blocks"] if block["kind"] == "image" and block["there"]]
+            stems += [figure["stem"] for figure in page["figures"] if figure["there"]]
+    return {stem: embedded_image(study.root / f"{stem}.png") for stem in stems}
+
+
+def embedded_image(path: Path) -> dict[str, Any]:
+    """A PNG as a data URI, on white and with a palette."""
+    try:
+        with Image.open(path) as image:
+            source = image.convert("RGBA")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not an image; draw the figures again") from error
+    flat = Image.new("RGB", source.size, "white")
+    flat.paste(source, mask=source.getchannel("A"))
+    buffer = io.BytesIO()
+    flat.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {"uri": f"data:image/png;base64,{text}", "width": flat.width, "height": flat.height}
+
+
+def csp_hash(text: str) -> str:
+    """The source expression by which a content security policy lets an inline script or style pass."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}'"
+
+
+def thousands(value: int | float | None) -> str:
+    """12345 as `12 345` (no-break spaces), nothing as a dash."""
+    return "—" if value is None else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that reads best."""
+    if seconds is None:
+        return "—"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

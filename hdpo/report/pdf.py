@@ -1,0 +1,74 @@
+"""The reproduction report: its data as JSON, its text in paper/report.typ, typeset by Typst to one PDF."""
+
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hdpo.config import Study
+from hdpo.errors import UserError
+from hdpo.files import write_atomic, write_json
+from hdpo.report.report_data import report_data
+
+SOURCES = Path("paper")  # report.typ and what it imports
+PARTS = ("*.typ", "*.yml")
+FIGURE_FOLDERS = ("figures", "theory", "audit")
+NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)  # the document carries no date of its own: equal results, equal bytes
+
+
+def write_pdf(study: Study) -> Path:
+    """Write `<root>/report.pdf`, and the `<root>/report.json` that its text reads.
+
+    Typst compiles a copy of sources, data and figures in a folder of its own, so it sees nothing else; only the
+    fonts that it brings along are used. Parts that were not run say so.
+
+    Raises:
+        UserError: a result is damaged or belongs elsewhere, or the report's source is missing or faulty.
+    """
+    data, out = report_data(study), study.root / "report.pdf"
+    if not (SOURCES / "report.typ").is_file():
+        raise UserError(f"{SOURCES / 'report.typ'}: cannot be read; start from the repository's top folder")
+    write_json(study.root / "report.json", data)
+    with tempfile.TemporaryDirectory(prefix="hdpo-report-") as folder:
+        _collect(study, Path(folder))
+        pdf = compile_report(Path(folder))
+    write_atomic(out, lambda temporary: temporary.write_bytes(pdf))
+    return out
+
+
+def compile_report(folder: Path) -> bytes:
+    """The PDF of `folder`/paper/report.typ with the data at `folder`/results/report.json.
+
+    Raises:
+        UserError: Typst is not installed, or does not accept the source; holds its first complaint.
+    """
+    try:
+        import typst
+    except ImportError as error:
+        raise UserError("the report needs the package typst: pip install typst") from error
+    try:
+        return typst.compile(
+            str(folder / "paper" / "report.typ"),
+            root=str(folder),
+            format="pdf",
+            ignore_system_fonts=True,
+            timestamp=NO_TIME,
+            sys_inputs={"data": "/results/report.json"},
+        )
+    except RuntimeError as error:
+        raise UserError(f"{SOURCES / 'report.typ'}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _collect(study: Study, folder: Path) -> None:
+    """Copy sources to paper/, data and vector figures to results/."""
+    results = folder / "results"
+    (folder / "paper").mkdir()
+    results.mkdir()
+    for pattern in PARTS:
+        for source in sorted(SOURCES.glob(pattern)):
+            shutil.copyfile(source, folder / "paper" / source.name)
+    shutil.copyfile(study.root / "report.json", results / "report.json")
+    for name in FIGURE_FOLDERS:
+        for figure in sorted((study.root / name).glob("*.pdf")):
+            (results / name).mkdir(exist_ok=True)
+            shutil.copyfile(figure, results / name / figure.name)

@@ -1,0 +1,111 @@
+"""Why a verdict is what it is: the rule of a claim and what decided it, in sentences that hold for any result."""
+
+import inspect
+from typing import Any
+
+import pandas as pd
+
+from hdpo.report.claims import AnyClaim, Contrasted, Direction, Equivalence, Overhead, Theory
+from hdpo.report.reported import reported_score
+from hdpo.stats.paired import Estimates
+
+LEVEL = inspect.signature(Estimates.interval).parameters["level"].default  # of the intervals
+POWER = inspect.signature(Estimates.detectable).parameters["power"].default  # of the detectable effect
+MISSING = "A run, metric or file that this claim needs is not there."
+
+
+def rule_in_words(claim: AnyClaim) -> str:
+    """What would make the claim count as reproduced."""
+    if isinstance(claim, Direction):
+        side = "above" if claim.sign > 0 else "below"
+        needs = [f"the {LEVEL:.0%} interval lies {side} 0".replace("%", " %")]
+        needs += [f"each of {len(claim.each)} parts has that sign"] if claim.each else []
+        needs += ["so does every seed"] if claim.each_seed else []
+        return ", and ".join(needs)
+    if isinstance(claim, Equivalence):
+        return f"the 90 % interval lies within ± {_points(claim.margin)}"
+    if isinstance(claim, Theory):
+        return "no numerical check of it fails"
+    return (
+        f"a line of overhead on cliffs rises, explains at least {100 * claim.r_squared:g} % of the variance, and its"
+        f" intercept is at most {100 * claim.intercept_share:g} % of the mean"
+    )
+
+
+def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
+    """What decided the verdict; `row` is the claim's entry in check.json."""
+    data = row.get("data")
+    if row["verdict"] == "not run":
+        return MISSING
+    if isinstance(claim, Direction):
+        return _direction(claim, data) + _power(claim, data["pooled"], reported)
+    if isinstance(claim, Equivalence):
+        return _equivalence(claim, data["pooled"])
+    if isinstance(claim, Overhead):
+        return _overhead(claim, data)
+    return "Every check of it holds." if row["verdict"] == "reproduced" else "At least one check of it fails."
+
+
+def reported_contrasts(claim: Contrasted, reported: pd.DataFrame) -> list[float]:
+    """The claim's contrast of the paper's entries, one per table; empty where the paper has no such entry."""
+    found = []
+    for table in sorted(set(reported["table"])):
+        entries = {run: reported_score(reported, table, run, claim.metric) for run in claim.contrast}
+        if None not in entries.values():
+            found.append(sum(weight * entries[run] for run, weight in claim.contrast.items()))
+    return found
+
+
+def _direction(claim: Direction, data: dict[str, Any]) -> str:
+    pooled, each = data["pooled"], data["each"]
+    side = "on the claimed side" if claim.sign * pooled["value"] > 0 else "not on the claimed side"
+    text = [f"The mean is {side}"]
+    if pooled["low"] is None:
+        text.append("one seed gives no interval")
+    else:
+        excludes = pooled["low"] > 0 or pooled["high"] < 0
+        text.append(f"its interval {'excludes' if excludes else 'includes'} 0")
+    if each:
+        right = sum(claim.sign * part["value"] > 0 for part in each)
+        text.append(f"{right} of {len(each)} parts have the claimed sign")
+    if claim.each_seed:
+        right = sum(claim.sign * value > 0 for value in pooled["per_seed"])
+        text.append(f"it has that sign in {right} of {len(pooled['per_seed'])} seeds")
+    return "; ".join(text) + "."
+
+
+def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> str:
+    """Whether effects as large as the reported ones could have been seen here."""
+    paper, detectable = reported_contrasts(claim, reported), pooled["detectable"]
+    if detectable is None or not paper:
+        return ""
+    seen = sum(abs(value) >= detectable for value in paper)
+    if seen == len(paper):
+        return " An effect as large as reported is within this study's reach."
+    if seen:
+        return " An effect as large as reported is within this study's reach for one of the paper's two tables only."
+    return f" An effect as small as reported is below what this study finds with {100 * POWER:g} % power."
+
+
+def _equivalence(claim: Equivalence, pooled: dict[str, Any]) -> str:
+    if pooled["low90"] is None:
+        return "One seed gives no interval."
+    margin = claim.margin
+    inside = -margin < pooled["low90"] and pooled["high90"] < margin
+    outside = pooled["low90"] > margin or pooled["high90"] < -margin
+    where = "lies within" if inside else "lies outside" if outside else "reaches beyond"
+    return f"The interval {where} the margin of ± {_points(margin)}."
+
+
+def _overhead(claim: Overhead, fit: dict[str, Any]) -> str:
+    if fit["slope"] is None:
+        return f"{fit['steps']} steps, or cliffs that never vary, give no line."
+    rises = "rises" if fit["slope"] > 0 else "does not rise"
+    share = abs(fit["intercept"]) / fit["mean"]
+    linear = "is met" if fit["r_squared"] >= claim.r_squared else "is missed"
+    small = "is met" if share <= claim.intercept_share else "is missed"
+    return f"The line {rises}; the bound on its fit {linear}, the bound on its intercept {small}."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:g} point{'' if share == 0.01 else 's'}"

@@ -1,0 +1,1 @@
+"""Statistics as pure functions of arrays: intervals, tests, power, robust means, selection on the maximum, pass@k."""

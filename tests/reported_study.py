@@ -1,0 +1,110 @@
+"""A made-up study with everything on disk that the PDF and the web page show: results, records, theory, audit."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+from synthetic import REPOSITORY, make_study, set_up_repository, write_everything
+
+from hdpo.config import Study
+from hdpo.files import write_json
+from hdpo.report.check import write_check
+from hdpo.report.figures import write_figures
+from hdpo.report.results import write_summary
+from hdpo.report.tables import write_tables
+
+MACHINE = {
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    "cpu": "Some CPU",
+    "gpu": None,
+    "threads": 1,
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "dirty": False,
+}
+AUDIT = """# The reported numbers, audited
+
+What they say.
+
+## Findings
+
+**A caption with `code`.**
+
+| finding | value |
+|:--------|------:|
+| a \\| b | +1.2 |
+
+- one item
+- another
+  over two lines
+
+![A plot that is there](plot.png)
+"""
+
+
+def set_up_sources(folder: Path) -> None:
+    """The repository's data for reports, and the report's own source."""
+    set_up_repository(folder)
+    for source in [*(REPOSITORY / "paper").glob("*.typ"), *(REPOSITORY / "paper").glob("*.yml")]:
+        (folder / "paper" / source.name).write_bytes(source.read_bytes())
+
+
+def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
+    """A run's run.json as training writes it; `changes` replace keys."""
+    own = study.run(run, seed)
+    record = {"started": f"2026-01-0{seed}T10:00:00+00:00", **MACHINE, "resumed_after_step": 0, "seconds": 60.0 + seed}
+    record |= {"run_hash": own.hash, "seed": seed, "config": own.resolved} | changes
+    own.folder.mkdir(parents=True, exist_ok=True)
+    write_json(own.folder / "run.json", record)
+    return own.folder / "run.json"
+
+
+def write_theory_table(study: Study, statement: str = "Lemma 1: KL ≤ ‖δ‖∞² / 2", verdict: str = "holds") -> None:
+    (study.root / "theory").mkdir(parents=True, exist_ok=True)
+    row = {"statement": statement, "quantity": "KL over π_ref's bound", "expected": 1.0, "measured": 0.98, "error": 0.0}
+    row |= {"tolerance": 1e-12, "verdict": verdict}
+    pd.DataFrame([row]).to_csv(study.root / "theory" / "theory.csv", index=False)
+
+
+def write_base(study: Study) -> None:
+    """A local base model of 2 · 3 + 4 parameters."""
+    folder = Path(study.base_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(4, np.float32)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_json(folder / "provenance.json", {"commit": "fedcba9876543210", "started": "2026-01-01", "dirty": False})
+
+
+def write_audit_page(study: Study) -> None:
+    """An audit with a figure, for which one of the study's stands in."""
+    (study.root / "audit").mkdir(exist_ok=True)
+    (study.root / "audit" / "audit.md").write_text(AUDIT, encoding="utf-8")
+    for kind in ("png", "pdf"):
+        (study.root / "audit" / f"plot.{kind}").write_bytes((study.root / "figures" / f"cliffs.{kind}").read_bytes())
+
+
+def build(folder: Path) -> Study:
+    """The whole made-up study in `folder`, which must be the working directory."""
+    set_up_sources(folder)
+    study = make_study(folder)
+    write_everything(study, effect=0.05)
+    write_base(study)
+    for run in study.runs:
+        for seed in study.seeds:
+            write_record(study, run, seed)
+    write_theory_table(study)
+    write_summary(study)
+    write_tables(study)
+    write_figures(study)
+    reference = folder / "results" / "reference" / study.name / "summary.csv"
+    reference.parent.mkdir(parents=True)
+    reference.write_bytes((study.root / "summary.csv").read_bytes())
+    write_check(study)
+    write_audit_page(study)
+    return study
+
+
+def verdicts(study: Study) -> dict[str, int]:
+    """Counts by verdict as check.json has them."""
+    return json.loads((study.root / "check.json").read_text(encoding="utf-8"))["counts"]

@@ -1,0 +1,248 @@
+"""The PDF report: what its data say, what it refuses, and that equal results give equal bytes."""
+
+import contextlib
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from reported_study import MACHINE, build, set_up_sources, verdicts, write_record, write_theory_table
+from synthetic import REPOSITORY, make_study
+
+from hdpo.config import load_study
+from hdpo.errors import UserError
+from hdpo.report.blocks import grouped, read_blocks, stacked, tables_of
+from hdpo.report.captions import FIGURES
+from hdpo.report.claims import load_claims
+from hdpo.report.origins import origins, parameter_count
+from hdpo.report.pdf import write_pdf
+from hdpo.report.reasons import reason, rule_in_words
+from hdpo.report.report_data import report_data
+from hdpo.report.reported import reported_scores
+from hdpo.theory.checks import draw_figures
+
+pytest.importorskip("typst")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with a whole made-up study."""
+    folder = tmp_path_factory.mktemp("finished")
+    with contextlib.chdir(folder):
+        build(folder)
+    return folder
+
+
+@pytest.fixture
+def study(finished, tmp_path, monkeypatch):
+    """A copy of the finished study, to change at will."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return load_study("study.yaml")
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """The same study before anything was run."""
+    monkeypatch.chdir(tmp_path)
+    set_up_sources(tmp_path)
+    return make_study(tmp_path)
+
+
+def text_of(pdf: Path) -> str:
+    """Its text on one line; the test is skipped where poppler is not installed."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    done = subprocess.run(["pdftotext", "-layout", str(pdf), "-"], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split())
+
+
+# The document.
+
+
+def test_equal_results_give_equal_bytes_in_seconds(study):
+    first, data = write_pdf(study).read_bytes(), (study.root / "report.json").read_bytes()
+    before = time.perf_counter()
+    assert write_pdf(study).read_bytes() == first and first.startswith(b"%PDF")
+    assert time.perf_counter() - before < 5
+    assert (study.root / "report.json").read_bytes() == data
+    assert b"/CreationDate" not in first and str(Path.cwd()).encode() not in first
+
+
+def test_the_text_holds_what_the_results_say(study):
+    text = text_of(write_pdf(study))
+    data = json.loads((study.root / "report.json").read_text())
+    for part in ("Scope of reproducibility", "What was easy", "What was difficult", "Statement of limitations"):
+        assert part in text
+    claimed = sum(data["counts"].values())
+    for verdict, count in data["counts"].items():
+        assert (f"{verdict} ({count} of {claimed})" in text) == (count > 0)
+    assert "21 training runs took 22 minutes" in text  # 7 runs × (61 + 62 + 63 s) = 1302 s
+    assert re.search(r"Of \d+ means of the committed run, \d+ are “identical” in this one \(Appendix F\)", text)
+    assert "10 parameters in all" in text and "Some CPU" in text and "A caption with code" in text
+
+
+def test_nothing_run_is_a_report_that_says_so(empty):
+    text = text_of(write_pdf(empty))
+    data = json.loads((empty.root / "report.json").read_text())
+    assert data["counts"]["not run"] == sum(data["counts"].values()) > 0
+    assert data["theory"] is data["audit"] is data["tables"]["headline"] is None
+    assert not any(figure["there"] for figure in data["figures"])
+    assert "0 training runs of 21 planned" in text and text.count("not run") > 40
+    assert "reproduced (" not in text
+
+
+def test_one_seed_and_a_study_of_the_papers_scale_can_be_reported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    set_up_sources(tmp_path)
+    text = text_of(write_pdf(load_study(REPOSITORY / "config" / "paper.yaml")))
+    assert "OpenMathInstruct-2" in text and "gives no estimate of run-to-run variance" in text
+    assert "small world" not in text
+
+
+def test_data_are_never_evaluated_as_markup(study):
+    hostile = '#panic("x") $x^2$ *b* _i_ @tab-cost <script> \\ `raw` ['
+    for run in study.runs:
+        for seed in study.seeds:
+            write_record(study, run, seed, cpu=hostile)
+    write_theory_table(study, statement=f"Lemma 1 {hostile}")
+    text = text_of(write_pdf(study))
+    assert '#panic("x") $x^2$ *b* _i_ @tab-cost <script>' in text.replace("“", '"').replace("”", '"')
+
+
+def typed_numbers(source: str) -> list[str]:
+    """Lines of Typst text with a digit that is neither code, length, formula, file name nor part of a name."""
+    source = re.sub(r"//.*|\"[^\"\n]*\"|\$[^$]*\$", "", source)
+    source = re.sub(r"Proposition 1|SHA-256|OpenMathInstruct-2|pass\\@1", "", source)
+    source = re.sub(r"(slice|chunks|update|heading)\([^()]*\)|\d+(\.\d+)?(pt|cm|em|fr|%)", "", source)
+    source = re.sub(r"(==|<|>|-|\+|\*) \d+", "", source)
+    lines = [line.strip() for line in source.splitlines() if re.search(r"\d", line)]
+    return [line for line in lines if not re.search(r"sha256|\.slice\(", line)]
+
+
+def test_no_number_is_typed_in_its_text():
+    source = (REPOSITORY / "paper" / "report.typ").read_text()
+    assert typed_numbers(source) == []
+    for typed in ("We used 3 seeds.", "It gains 1.2 points.", "In 95 % of cases."):
+        assert typed_numbers(source + "\n" + typed) == [typed]
+
+
+def test_every_planned_figure_is_one_that_the_kit_draws(study):
+    drawn = {f"figures/{path.stem}" for path in (study.root / "figures").glob("*.png")}
+    drawn |= {f"theory/{stem}" for stem in re.findall(r'"(theory-[\w-]+)"', inspect.getsource(draw_figures))}
+    assert drawn == {stem for stem in FIGURES if not stem.startswith("audit/")}
+
+
+# What it refuses, by name.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run_hash": "other"}, r"grpo/seed1/run\.json: its (run_hash|configuration hash) is other"),
+        ({"seed": 9}, r"grpo/seed1/run\.json: its seed is 9"),
+    ],
+)
+def test_a_record_of_another_run_is_refused(study, changes, message):
+    write_record(study, "grpo", 1, **changes)
+    with pytest.raises(UserError, match=message):
+        write_pdf(study)
+    assert not (study.root / "report.pdf").exists()
+
+
+def test_results_of_another_configuration_or_other_claims_are_refused(study):
+    config = yaml.safe_load(Path("study.yaml").read_text())
+    config["evaluate"]["test_samples"] = 8
+    Path("other.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"summary\.csv: holds base with another configuration"):
+        report_data(load_study("other.yaml"))
+    claims = Path("paper/claims.yaml")
+    claims.write_text(claims.read_text().replace("pass@4 improves,", "pass@4 soars,"))
+    with pytest.raises(UserError, match=r"check\.json: was written for other claims"):
+        report_data(study)
+    (study.root / "check.json").write_text("[]")
+    with pytest.raises(UserError, match=r"check\.json: not a check"):
+        report_data(study)
+
+
+def test_damaged_files_are_named(study):
+    (study.root / "theory" / "theory.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"theory\.csv: not a theory table"):
+        report_data(study)
+    weights = Path(study.base_path) / "model.safetensors"
+    weights.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        parameter_count(Path("study.yaml"))
+
+
+def test_a_missing_or_faulty_source_is_one_line(study):
+    Path("paper/report.typ").write_text("#nothing-of-that-name")
+    with pytest.raises(UserError, match=r"report\.typ: unknown variable"):
+        write_pdf(study)
+    Path("paper/report.typ").unlink()
+    with pytest.raises(UserError, match=r"report\.typ: cannot be read"):
+        write_pdf(study)
+
+
+# Its parts.
+
+
+def test_origins_by_hand(study):
+    found = origins(study)
+    assert (found["complete"], found["planned"], found["seconds"]) == (21, 21, 7 * (61 + 62 + 63))
+    assert found["machines"] == [{key: MACHINE[key] for key in ("versions", "cpu", "gpu", "threads")}]
+    assert found["base"]["parameters"] == 10 and len(found["base"]["sha256"]) == 64
+    row = found["runs"][0]
+    assert row["rollout_tokens"] == 40 * 1000 and row["privileged_tokens"] == 0 and row["machine"] == 1
+    assert found["runs"][3]["privileged_tokens"] > 0
+    write_record(study, "grpo", 2, cpu="Another CPU", dirty=True)
+    (study.run("grpo", 3).folder / "run.json").unlink()
+    found = origins(study)
+    assert [row["machine"] for row in found["runs"][:4]] == [1, 2, None, 1]
+    assert found["dirty"] and found["complete"] == 20 and found["runs"][2]["status"] == "no run.json"
+
+
+def test_blocks_of_a_markdown_page(study):
+    blocks = read_blocks(study.root / "audit" / "audit.md")
+    assert [block["kind"] for block in blocks] == ["heading", "text", "heading", "table", "list", "image"]
+    (table,) = tables_of(blocks)
+    assert table["caption"] == "A caption with code." and table["rows"] == [["a | b", "+1.2"]]
+    assert table["numeric"] == [False, True]
+    assert blocks[4]["items"] == ["one item", "another over two lines"]
+    assert read_blocks(Path("nowhere.md")) is None
+    Path("ragged.md").write_text("| a | b |\n|---|---|\n| 1 |\n")
+    with pytest.raises(UserError, match=r"ragged\.md: a table's rows differ"):
+        read_blocks(Path("ragged.md"))
+
+
+def test_differences_are_stacked_and_protocols_grouped():
+    table = {"head": ["method", "greedy", "Δ greedy"], "rows": [["GRPO", "57.0", "—"], ["H", "58.0", "+1.0"]]}
+    table = stacked(table | {"numeric": [False, True, True]})
+    assert table["head"] == ["method", "greedy"] and table["rows"] == [["GRPO", "57.0"], ["H", "58.0\n+1.0"]]
+    table = grouped({"head": ["method", "greedy best", "greedy last", "pass@4: Table 1"], "rows": []})
+    assert table["head"] == ["method", "best", "last", "Table 1"]
+    assert [(group["title"], group["span"]) for group in table["groups"]] == [("", 1), ("greedy", 2), ("pass@4", 1)]
+
+
+def test_reasons_state_what_decided(study):
+    claims = {claim.id: claim for claim in load_claims()}
+    check = json.loads((study.root / "check.json").read_text())
+    rows = {row["id"]: row for row in check["claims"]}
+    assert sum(verdicts(study).values()) == len(rows)
+    reasons = {key: reason(claims[key], rows[key], reported_scores()) for key in claims}
+    assert rows["1a"]["verdict"] == "reproduced"
+    assert reasons["1a"].startswith("The mean is on the claimed side; its interval excludes 0; 4 of 4 parts have")
+    assert rows["10b"]["verdict"] == "reproduced" and "The line rises" in reasons["10b"]
+    assert rows["9a"]["verdict"] == "not run" and "is not there" in reasons["9a"]
+    # Every part of the rule is met where, and only where, the verdict is "reproduced".
+    for key in ("1a", "1b", "2b", "3a", "3b", "5a"):
+        met = "excludes 0" in reasons[key] and "not on the claimed side" not in reasons[key]
+        met = met and not re.search(r"([0-9]) of (?!\1)[0-9] parts", reasons[key])
+        assert met == (rows[key]["verdict"] == "reproduced")
+    assert rule_in_words(claims["5b"]).endswith("each of 2 parts has that sign, and so does every seed")
+    assert rule_in_words(claims["2a"]) == "the 90 % interval lies within ± 1 point"
