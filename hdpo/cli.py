@@ -3,10 +3,25 @@
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from hdpo.config import load_study
 from hdpo.errors import UserError
+
+# Stages that need the study alone: module, function, help.
+STAGES = {
+    "summary": ("hdpo.report.results", "write_summary", "means, differences and intervals of all finished runs"),
+    "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
+    "tables": ("hdpo.report.tables", "write_tables", "tables as CSV, Markdown and LaTeX"),
+    "figures": ("hdpo.report.figures", "write_figures", "figures as PNG and PDF"),
+    "theory": ("hdpo.theory.checks", "write_study_theory", "check the paper's statements numerically"),
+    "audit": ("hdpo.audit.audit", "write_study_audit", "what the paper's reported numbers support by themselves"),
+    "report": ("hdpo.report.pdf", "write_pdf", "the reproduction report as PDF"),
+    "page": ("hdpo.report.page", "write_page", "one self-contained HTML summary"),
+    "bench": ("hdpo.report.cost", "write_bench", "where the time of a finished study went"),
+    "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
+}
 
 
 def natural(text: str) -> int:
@@ -40,16 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         added = command(name, help)
         added.add_argument("--run", required=True, help="grpo, or hdpo-<drifting|frozen>-<λ>; evaluate: base too")
         added.add_argument("--seed", type=natural, required=True)
-    command("summary", "statistics of all finished runs")
-    command("tables", "tables as CSV, Markdown and LaTeX")
-    command("figures", "figures as PNG and PDF")
-    command("theory", "check the paper's statements numerically, exactly where possible")
-    command("audit", "what the paper's reported numbers support by themselves")
-    command("statistics", "further statistics of the finished runs: robust means, power, corrections")
-    command("report", "the reproduction report as PDF")
-    command("page", "one self-contained HTML summary")
-    command("bench", "where the time of a finished study went")
-    command("publish", "make the finished study the committed reference that later runs are checked against")
+    for name, (_, _, help) in STAGES.items():
+        command(name, help)
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
     return parser
@@ -75,7 +82,7 @@ def _dispatch(options: argparse.Namespace) -> int | None:
     if options.command == "base":
         from hdpo.base_model import train_base
 
-        if options.seed is not None:
+        if options.seed is not None and study.pretrain is not None:
             study = study.model_copy(update={"pretrain": study.pretrain.model_copy(update={"seed": options.seed})})
         train_base(study, options.out or study.built_base, options.threads)
     elif options.command == "train":
@@ -86,50 +93,13 @@ def _dispatch(options: argparse.Namespace) -> int | None:
         from hdpo.evaluate import evaluate_test
 
         evaluate_test(study, options.run, options.seed)
-    elif options.command == "summary":
-        from hdpo.report.results import write_summary
-
-        write_summary(study)
-    elif options.command == "tables":
-        from hdpo.report.tables import write_tables
-
-        write_tables(study)
-    elif options.command == "figures":
-        from hdpo.report.figures import write_figures
-
-        write_figures(study)
-    elif options.command == "theory":
-        from hdpo.theory.checks import write_study_theory
-
-        write_study_theory(study)
-    elif options.command == "audit":
-        from hdpo.audit.audit import write_audit
-
-        write_audit(study.root / "audit")
-    elif options.command == "statistics":
-        from hdpo.report.statistics import write_statistics
-
-        write_statistics(study)
-    elif options.command == "report":
-        from hdpo.report.pdf import write_pdf
-
-        write_pdf(study)
-    elif options.command == "page":
-        from hdpo.report.page import write_page
-
-        write_page(study)
-    elif options.command == "bench":
-        from hdpo.report.cost import write_bench
-
-        write_bench(study)
-    elif options.command == "publish":
-        from hdpo.report.publish import publish
-
-        publish(study)
     elif options.command == "check":
         from hdpo.report.check import write_check
 
         return write_check(study, strict=options.strict)
+    else:
+        module, function, _ = STAGES[options.command]
+        getattr(import_module(module), function)(study)
     return None
 
 

@@ -19,6 +19,7 @@ from hdpo.audit.significance import (
 )
 from hdpo.audit.tables import SECTIONS, blocks
 from hdpo.audit.tail import tail_checks
+from hdpo.config import Study
 from hdpo.report.claims import load_claims
 from hdpo.report.formats import markdown, write_table, write_text
 from hdpo.report.reported import COLUMNS, PROBLEMS, reported_scores
@@ -96,3 +97,8 @@ INTRODUCTION = (
     "From the two tables of results that the paper prints, and nothing else: what the numbers themselves support, under"
     " assumptions that each table states. Every entry is one training run with one seed, the best of its evaluations."
 )
+
+
+def write_study_audit(study: Study) -> list[Path]:
+    """`write_audit` into a study's results; the audit itself depends on no study."""
+    return write_audit(study.root / "audit")
