@@ -88,7 +88,7 @@ rule statistics:
     output:
         report(
             f"{ROOT}/statistics.csv",
-            category="Statistics",
+            category="Robustness",
             caption="captions/statistics.rst",
             labels={"table": "runs"},
         ),
