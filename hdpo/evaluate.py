@@ -11,7 +11,7 @@ import torch
 
 from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
-from hdpo.files import write_atomic, write_json
+from hdpo.files import read_json, write_atomic, write_json
 from hdpo.policy import encode, load_policy, load_tokenizer
 from hdpo.provenance import provenance
 from hdpo.rng import generator
@@ -100,9 +100,8 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
 
 def require_same_run(run: Run) -> None:
     """Refuse results in the run's folder that another config made."""
-    from hdpo.files import read_json
-
-    found = read_json(run.folder / "run.json").get("run_hash")
+    record = read_json(run.folder / "run.json")
+    found = record.get("run_hash") if isinstance(record, dict) else None
     if found != run.hash:
         raise UserError(
             f"{run.folder}/run.json: made by config {found}, this config is {run.hash}; train again or restore it"

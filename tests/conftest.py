@@ -1,6 +1,8 @@
 """Shared fixtures: a tiny study on Countdown and a random base model, no network, no training."""
 
+import contextlib
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,26 @@ def trained_base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     train_base(load_study(write_study(folder, pretrain__steps=200)), folder / "base")
     return folder / "base"
+
+
+@pytest.fixture(scope="session")
+def reported_folder(tmp_path_factory) -> Path:
+    """A folder with a whole made-up study, for those who report it; copy it before changing anything."""
+    from reported_study import build
+
+    folder = tmp_path_factory.mktemp("reported")
+    with contextlib.chdir(folder):
+        build(folder)
+    return folder
+
+
+@pytest.fixture
+def enter_copy(tmp_path, monkeypatch):
+    """Copies a folder with a study, makes the copy the working directory and returns its study."""
+
+    def enter(folder: Path) -> Study:
+        shutil.copytree(folder, tmp_path / "copy")
+        monkeypatch.chdir(tmp_path / "copy")
+        return load_study("study.yaml")
+
+    return enter

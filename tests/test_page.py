@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reported_study import build, set_up_sources, verdicts, write_record, write_theory_table
+from reported_study import set_up_sources, verdicts, write_record, write_theory_table
 from synthetic import make_study
 
 from hdpo.config import load_study
@@ -25,20 +25,18 @@ HOSTILE = "<script>document.title='bad'</script><img src=x onerror=alert(1)>\"'&
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def finished(reported_folder, tmp_path_factory) -> Path:
     """A folder with a whole made-up study and its page."""
-    folder = tmp_path_factory.mktemp("finished")
+    folder = tmp_path_factory.mktemp("paged") / "study"
+    shutil.copytree(reported_folder, folder)
     with contextlib.chdir(folder):
-        write_page(build(folder))
+        write_page(load_study("study.yaml"))
     return folder
 
 
 @pytest.fixture
-def study(finished, tmp_path, monkeypatch):
-    """A copy of the finished study, to change at will."""
-    shutil.copytree(finished, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    return load_study("study.yaml")
+def study(finished, enter_copy):
+    return enter_copy(finished)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The PDF report: what its data say, what it refuses, and that equal results give equal bytes."""
 
-import contextlib
 import inspect
 import json
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reported_study import MACHINE, build, set_up_sources, verdicts, write_record, write_theory_table
+from reported_study import MACHINE, set_up_sources, verdicts, write_record, write_theory_table
 from synthetic import REPOSITORY, make_study
 
 from hdpo.config import load_study
@@ -29,21 +28,9 @@ from hdpo.theory.checks import draw_figures
 pytest.importorskip("typst")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A folder with a whole made-up study."""
-    folder = tmp_path_factory.mktemp("finished")
-    with contextlib.chdir(folder):
-        build(folder)
-    return folder
-
-
 @pytest.fixture
-def study(finished, tmp_path, monkeypatch):
-    """A copy of the finished study, to change at will."""
-    shutil.copytree(finished, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    return load_study("study.yaml")
+def study(reported_folder, enter_copy):
+    return enter_copy(reported_folder)
 
 
 @pytest.fixture
