@@ -1,7 +1,5 @@
 """A study: one YAML file per scale, validated whole, resolved into one identity per run."""
 
-import hashlib
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from hdpo.errors import UserError
-from hdpo.files import sha256
+from hdpo.files import json_sha256, sha256
 from hdpo.plain_yaml import read_yaml
 from hdpo.schema import (
     Countdown,
@@ -179,7 +177,7 @@ class Run(Section):
 
 def content_hash(value: Any) -> str:
     """First 12 hex digits of the SHA-256 of `value` as canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+    return json_sha256(value)[:12]
 
 
 @cache

@@ -9,3 +9,8 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join("".join(mark if mark.isprintable() else " " for mark in message).split()))
+
+
+def brief(error: Exception) -> str:
+    """The first 200 characters of what a library's error says, on one line."""
+    return " ".join(str(error).split())[:200]

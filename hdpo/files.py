@@ -72,7 +72,7 @@ def read_json(path: str | Path) -> Any:
 def write_record(path: Path, record: dict[str, Any], files: list[Path]) -> None:
     """Write `record` as JSON with the SHA-256 of `files`, all beside or below it, and of the record itself."""
     record = record | {"files": {str(file.relative_to(path.parent)): sha256(file) for file in sorted(files)}}
-    write_json(path, record | {"sha256": _digest(record)})
+    write_json(path, record | {"sha256": json_sha256(record)})
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{path}: damaged, expected a mapping")
     stated = record.pop("sha256", None)
-    if stated is not None and stated != _digest(record):  # none: written before records had hashes
+    if stated is not None and stated != json_sha256(record):  # none: written before records had hashes
         raise UserError(f"{path}: altered since it was written (checksum); restore it, or delete it and run again")
     return record
 
@@ -105,6 +105,11 @@ def verify_files(path: Path, *names: str) -> None:
             raise UserError(
                 f"{file}: missing, truncated or altered since {path.name} was written; restore it or run again"
             )
+
+
+def json_sha256(value: Any) -> str:
+    """SHA-256 of `value` as canonical JSON, in hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -173,10 +178,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _error_number(error: Exception) -> int | None:

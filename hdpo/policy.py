@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from hdpo.decoder import Decoder, KVCache
-from hdpo.errors import UserError
+from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.tokenizer import WordTokenizer
 
@@ -58,8 +58,9 @@ class Sequences:
 
     def distinct_prompts(self) -> tuple[list[Tensor], Tensor]:
         """The U different prompts, and which of them each sequence has, [N]."""
-        index = {key: i for i, key in enumerate(dict.fromkeys(tuple(prompt.tolist()) for prompt in self.prompts))}
-        return [torch.tensor(key) for key in index], torch.tensor([index[tuple(p.tolist())] for p in self.prompts])
+        keys = [tuple(prompt.tolist()) for prompt in self.prompts]
+        index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        return [torch.tensor(key) for key in index], torch.tensor([index[key] for key in keys])
 
     def micro_batches(self, rows: list[int], max_tokens: int, share_prompts: bool = False) -> Iterator[list[int]]:
         """Split `rows` into groups of similar length with at most `max_tokens` padded tokens each (or one row).
@@ -200,7 +201,7 @@ def load_policy(path: str | Path, dtype: str = "float32") -> nn.Module:
             str(path), dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
-        raise UserError(f"model {path}: cannot be loaded ({_one_line(error)})") from error
+        raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
     return model.to("cuda" if on_gpu else "cpu").eval()
 
 
@@ -223,7 +224,7 @@ def load_tokenizer(path: str | Path):
             kind = PreTrainedTokenizerFast if generic else AutoTokenizer
             tokenizer = kind.from_pretrained(str(path), trust_remote_code=False)
     except Exception as error:
-        raise UserError(f"tokenizer {path}: cannot be loaded ({_one_line(error)})") from error
+        raise UserError(f"tokenizer {path}: cannot be loaded ({brief(error)})") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"tokenizer {path}: has no end-of-sequence token, so no response could ever end")
     return tokenizer
@@ -238,7 +239,3 @@ def _require_folder(path: str | Path, file: str) -> None:
     looks_local = str(path).startswith((".", "/", "results")) or Path(path).exists()
     if looks_local and not (Path(path) / file).is_file():
         raise UserError(f"model {path}: no {file} there; build it with `snakemake base` or set model.path")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

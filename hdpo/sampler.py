@@ -52,8 +52,9 @@ class Sampler:
         valid = torch.arange(self.max_tokens) < lengths[:, None]
         completions = list(tokens[valid].split(lengths.tolist()))
         repeated = [prompt for prompt in prompts for _ in range(group)]
-        require_finite("log-probabilities of the sampled tokens", logp[valid])  # of NaN logits, for one
-        return Rollouts(Sequences(repeated, completions), logp[valid], entropy[valid])
+        logp = logp[valid]
+        require_finite("log-probabilities of the sampled tokens", logp)  # of NaN logits, for one
+        return Rollouts(Sequences(repeated, completions), logp, entropy[valid])
 
     def _sample_batch(self, prompts: list[Tensor], group: int, temperature: float, generator) -> tuple[Tensor, ...]:
         """Tokens, log-probs and entropies [N, T] and lengths [N] of `group` rollouts of each prompt."""

@@ -164,7 +164,7 @@ class Trainer:
         for group in sequences.micro_batches(list(equal), self.train.micro_batch_tokens, share_prompts=True):
             batch = sequences.select(group)
             logits = completion_logits(self.policy, batch, share_prompts=True) / self.train.temperature
-            places = batch.token_index([place for place, row in enumerate(group) for _ in equal[row]])
+            places = _places(batch, [len(equal[row]) for row in group])
             logp = token_logp(logits, batch.tokens)[places]  # [M]
             group = [copy for row in group for copy in equal[row]]
             index, lengths = sequences.token_index(group), sequences.lengths[group]
@@ -189,7 +189,7 @@ class Trainer:
                 teacher_logits = completion_logits(self.teacher, teacher, share_prompts=True)
             student_logits = completion_logits(self.policy, student, share_prompts=True)
             divergences = top_k_jsd(teacher_logits, student_logits, self.distill.top_k, self.distill.tail)  # [M]
-            places = student.token_index([place for place, row in enumerate(group) for _ in equal[row]])
+            places = _places(student, [len(equal[row]) for row in group])
             jsd = divergences[places].sum() / n_tokens
             (self.run.distill_weight * jsd).backward()
             total += float(jsd.detach())
@@ -197,6 +197,11 @@ class Trainer:
 
     def _sampler(self, model: torch.nn.Module) -> Sampler:
         return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)
+
+
+def _places(batch: Sequences, copies: list[int]) -> Tensor:
+    """Where the tokens of each sequence stand in `batch`, as often over as it has copies."""
+    return batch.token_index([place for place, count in enumerate(copies) for _ in range(count)])
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -8,7 +8,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from hdpo.bench.flops import shape_of, step_flops
 from hdpo.bench.part import STUDY, run_part, still_study
-from hdpo.bench.timing import alternate
+from hdpo.bench.timing import alternate, best
 from hdpo.config import Study, load_study
 from hdpo.errors import UserError
 from hdpo.plan.shape import QWEN_1_5B, Shape
@@ -183,25 +182,14 @@ def random_prompts(setting: Setting, count: int, length: int) -> list[Tensor]:
 def matrix_rate(size: int, device: str) -> float:
     """FLOP/s of a square bfloat16 product, the best of several."""
     a = torch.randn(size, size, device=device).bfloat16()
-    return 2 * size**3 / _best(lambda: a @ a, torch.device(device))
+    return 2 * size**3 / best(_synchronised(lambda: a @ a, torch.device(device)), 10)
 
 
 def copy_rate(size: int, device: str) -> float:
     """Bytes per second read and written by a copy of `size` bytes, the best of several."""
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * size / _best(lambda: target.copy_(source), torch.device(device))
-
-
-def _best(run: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
-    timed = _synchronised(run, device)
-    timed()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        timed()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return 2 * size / best(_synchronised(lambda: target.copy_(source), torch.device(device)), 10)
 
 
 def _synchronised(run: Callable[[], object], device: torch.device) -> Callable[[], object]:

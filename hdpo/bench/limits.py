@@ -3,7 +3,6 @@
 import re
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from hdpo.bench.flops import Shape, shape_of, step_flops
 from hdpo.bench.part import run_part, still_study
-from hdpo.bench.timing import alternate
+from hdpo.bench.timing import alternate, best
 from hdpo.grpo import group_advantages
 from hdpo.onednn import linear
 from hdpo.policy import encode
@@ -121,7 +120,7 @@ def matrix_rate(
 ) -> float:
     """FLOP/s of a square matrix product, the best of several."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2 * size**3 / _best(lambda: product(a, b), repeats=5)
+    return 2 * size**3 / best(lambda: product(a, b), repeats=5)
 
 
 def product_rates(shape: Shape, rows: dict[str, int], quick: bool) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def product_rates(shape: Shape, rows: dict[str, int], quick: bool) -> dict[str, 
             products: list[Callable[[], Tensor]] = [lambda x=x, w=weight: linear(x, w)]
             if phase == "update":
                 products += [lambda g=gradient, w=weight: linear(g, w.T), lambda g=gradient, x=x: linear(g.T, x.T)]
-            seconds = sum(_best(product, 5 if quick else 50) for product in products)
+            seconds = sum(best(product, 5 if quick else 50) for product in products)
             flops = 2 * count * inner * outer * len(products)
             rates[name] = flops / seconds
             total_flops, total_seconds = total_flops + times * flops, total_seconds + times * seconds
@@ -198,16 +197,6 @@ def _phase(name: str, flops: float, seconds: float, rate: float, shapes: dict[st
     own = flops / seconds / shapes["rate"] if shapes else None
     efficiency = flops / seconds / rate
     return {"phase": name, "flops": flops, "seconds": seconds, "efficiency": efficiency, "at_own_shapes": own}
-
-
-def _best(run: Callable[[], object], repeats: int) -> float:
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,17 @@ def alternate(cases: dict[str, Callable[[], object]], rounds: int, warmup: int =
     return seconds
 
 
+def best(run: Callable[[], object], repeats: int) -> float:
+    """The least wall seconds of `repeats` calls, after one that does not count."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
 def ratio(slow: list[float], fast: list[float], draws: int = 2000) -> dict[str, float]:
     """Median over rounds of slow/fast, with a 95 % percentile bootstrap interval over the rounds."""
     ratios = np.array(slow) / np.array(fast)

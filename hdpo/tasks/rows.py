@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hdpo.errors import UserError
+from hdpo.errors import UserError, brief
 from hdpo.schema import Gsm8k, MathTask
 from hdpo.sources import SUFFIXES, data_files, is_local
 
@@ -63,9 +63,8 @@ def load_rows(config: MathTask, split: str) -> Any:
         else:
             rows = datasets.load_dataset(config.path, subset, split=split, revision=config.revision)
     except Exception as error:  # `datasets` raises many kinds; all mean that the data cannot be had
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"task.path {config.path}, split {split}: cannot be loaded ({type(error).__name__}: {reason});"
+            f"task.path {config.path}, split {split}: cannot be loaded ({type(error).__name__}: {brief(error)});"
             f" give a folder of downloaded files if there is no network"
         ) from error
     columns, _ = COLUMNS[config.name]
