@@ -6,6 +6,7 @@ misses others, and solves most of those when the same weights are shown a refere
 
 import math
 import random
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import nn
 from hdpo.config import Study
 from hdpo.errors import UserError
 from hdpo.files import write_atomic, write_record
-from hdpo.policy import Sequences, completion_logits, encode
+from hdpo.policy import Sequences, completion_logits, encode, load_policy
 from hdpo.progress import progress
 from hdpo.provenance import provenance
 from hdpo.schema import Pretrain
@@ -23,21 +24,22 @@ from hdpo.tasks.chains import draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, hint_text, privileged_prompt, split_of, student_prompt
 
 WARMUP_STEPS = 50
-MICRO_BATCH_TOKENS = 1024  # another split rounds differently: the committed weights are of this one
+MICRO_BATCH_TOKENS = 1536  # another split rounds differently: the committed weights are of this one
 
 
-def build_model(config: Pretrain, vocabulary: int, max_length: int, eos: int, pad: int) -> nn.Module:
+def initial_model(out: Path, config: Pretrain, vocabulary: int, max_length: int, eos: int, pad: int) -> None:
+    """Write a Qwen2 with transformers' random weights."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(config.seed)
-    return Qwen2ForCausalLM(
+    model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=vocabulary,
             hidden_size=config.hidden_size,
             intermediate_size=config.intermediate_size,
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
+            num_key_value_heads=config.kv_heads,
             max_position_embeddings=max_length,
             tie_word_embeddings=True,
             eos_token_id=eos,
@@ -45,6 +47,7 @@ def build_model(config: Pretrain, vocabulary: int, max_length: int, eos: int, pa
             bos_token_id=None,
         )
     )
+    model.save_pretrained(out)
 
 
 def draw_example(rng: random.Random, config: Pretrain) -> tuple[str, str]:
@@ -77,9 +80,10 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
     torch.set_num_threads(threads)
     config, record, began = study.pretrain, provenance(), time.perf_counter()
     tokenizer = build_tokenizer()
-    model = build_model(
-        config, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, tokenizer.pad_token_id
-    ).train()
+    with tempfile.TemporaryDirectory() as name:
+        ends = tokenizer.eos_token_id, tokenizer.pad_token_id
+        initial_model(Path(name), config, len(tokenizer), study.model.max_length, *ends)
+        model = load_policy(name).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=True)
     rng = random.Random(config.seed)
     bar = progress(range(config.steps), "base model")

@@ -118,6 +118,7 @@ class Pretrain(Section):
     intermediate_size: Count
     layers: Count
     heads: Count
+    kv_heads: Count  # groups of query heads, each with one head of keys and values
     steps: Count
     batch_size: Count
     learning_rate: Positive  # peak of a cosine schedule
@@ -132,6 +133,8 @@ class Pretrain(Section):
             raise ValueError("hint_share + answer_hint_share must stay below 1: the student needs plain prompts")
         if self.hidden_size % (2 * self.heads):
             raise ValueError("hidden_size must be an even multiple of heads (rotary embedding)")
+        if self.heads % self.kv_heads:
+            raise ValueError("heads must be a multiple of kv_heads")
         return self
 
 

@@ -51,13 +51,15 @@ def make_study(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory) -> Path:
     """A base model of the smoke shape with random weights, sharpened so that its distributions differ by context."""
-    from hdpo.base_model import build_model
+    from hdpo.base_model import initial_model
+    from hdpo.policy import load_policy
     from hdpo.tasks.countdown import build_tokenizer
 
     folder = tmp_path_factory.mktemp("base")
     study = load_study(write_study(folder))
     tokenizer = build_tokenizer()
-    model = build_model(study.pretrain, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, 0)
+    initial_model(folder / "initial", study.pretrain, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, 0)
+    model = load_policy(folder / "initial")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)

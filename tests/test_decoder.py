@@ -9,7 +9,9 @@ from hdpo import onednn
 from hdpo.decoder import Decoder, RMSNorm, SwiGLU
 
 
-@pytest.fixture(params=[(4, 4, True), (4, 2, False)], ids=["tied", "grouped-queries-untied"])
+@pytest.fixture(
+    params=[(4, 4, True), (4, 2, False), (4, 1, True)], ids=["tied", "grouped-queries-untied", "one-key-head"]
+)
 def folder(request, tmp_path):
     heads, kv_heads, tied = request.param
     torch.manual_seed(0)

@@ -100,7 +100,7 @@ def study_shape(study: Study) -> Shape:
 
         pretrain, vocabulary = study.pretrain, len(build_tokenizer())
         width = pretrain.hidden_size // pretrain.heads
-        sizes = (pretrain.hidden_size, pretrain.intermediate_size, pretrain.layers, pretrain.heads, pretrain.heads)
+        sizes = (pretrain.hidden_size, pretrain.intermediate_size, pretrain.layers, pretrain.heads, pretrain.kv_heads)
         return Shape(vocabulary, *sizes, width, tied=True, bias=True)
     if path in KNOWN:
         return KNOWN[path]
