@@ -30,7 +30,9 @@ MICRO_BATCH_TOKENS = 1536  # another split rounds differently: the committed wei
 def initial_model(out: Path, config: Pretrain, vocabulary: int, max_length: int, eos: int, pad: int) -> None:
     """Write a Qwen2 with transformers' random weights."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(config.seed)
     model = Qwen2ForCausalLM(
         Qwen2Config(

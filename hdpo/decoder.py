@@ -10,7 +10,6 @@ part of one complex number. `load` and `save` convert.
 """
 
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from hdpo.onednn import linear
 
 # Attention over fewer keys than this is slower than over this many: PyTorch leaves MKL below 400 products a matrix.
 MIN_KEYS = 17
+
+CONFIGS = ("config.json", "generation_config.json")  # kept as they were read
 
 
 class Decoder(nn.Module):
@@ -64,15 +65,14 @@ class Decoder(nn.Module):
         """Read config.json and model.safetensors, as `save` and transformers write them."""
         model = cls(read_json(folder / "config.json"))
         model.load_state_dict(_from_transformers(model, load_file(folder / "model.safetensors")))
-        model.folder = folder
+        model.files = {name: (folder / name).read_bytes() for name in CONFIGS if (folder / name).is_file()}
         return model
 
     def save_pretrained(self, folder: Path) -> None:
         """Write what transformers' `from_pretrained` reads."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "generation_config.json"):
-            if (self.folder / name).is_file():
-                shutil.copyfile(self.folder / name, folder / name)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
         save_file(_to_transformers(self), folder / "model.safetensors", metadata={"format": "pt"})
 
     @property
