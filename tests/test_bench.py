@@ -238,7 +238,12 @@ def made_up() -> dict[str, dict]:
         for axis, size in itertools.product(("rollouts per prompt", "response length"), (1, 2))
     ]
     return {
-        "peers": {"trl": "1.16", "rows": [step, step | {"size": "30M", "ratio": 0.9}], "run": {"steps": 20} | step},
+        "peers": {
+            "trl": "1.16",
+            "rows": [step, step | {"size": "30M", "ratio": 0.9}],
+            "defaults": step,
+            "run": {"steps": 20} | step,
+        },
         "growth": {"rows": points, "fits": fits, "sweeps": [{"runs": 1001, "seconds": 4.0}]},
         "startup": {
             "rows": [

@@ -42,12 +42,16 @@ def measure(quick: bool) -> dict[str, Any]:
     return {
         "trl": peer,
         "rows": [compare_steps(*size) for size in sizes],
+        "defaults": compare_steps(*sizes[0], tuned=False),
         "run": compare_runs(SIZES[0][0], SIZES[0][1], rounds=1 if quick else 3),
     }
 
 
-def compare_steps(size: Size, trl_rows: int, rounds: int) -> dict[str, Any]:
-    """Seconds of a step, the kit's and TRL's in turns in one process, and the work that each did."""
+def compare_steps(size: Size, trl_rows: int, rounds: int, tuned: bool = True) -> dict[str, Any]:
+    """Seconds of a step, the kit's and TRL's in turns in one process, and the work that each did.
+
+    Not `tuned`: TRL with the gradient checkpointing and bfloat16 that are its defaults.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study = load_study(write_study(size, folder))
@@ -55,7 +59,7 @@ def compare_steps(size: Size, trl_rows: int, rounds: int) -> dict[str, Any]:
 
         def make(callbacks: list) -> Any:
             steps = rounds + 2  # one to warm up, and one more: TRL must not end its run within a turn
-            return make_trainer(study, size, steps, trl_rows, folder, works["trl"], callbacks)
+            return make_trainer(study, size, steps, trl_rows, folder, works["trl"], callbacks, tuned)
 
         trl = TurnTaker(make)
         seconds = alternate({"hdpo": kit_steps(study, size, works["hdpo"]), "trl": trl.step}, rounds)

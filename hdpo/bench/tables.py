@@ -30,6 +30,7 @@ def _percent(share: float | None) -> str:
 
 
 def peers_section(peers: Result) -> list[str]:
+    defaults = peers["defaults"] | {"size": f"{peers['defaults']['size']}, TRL's defaults"}
     rows = [
         {
             "model": row["size"],
@@ -39,7 +40,7 @@ def peers_section(peers: Result) -> list[str]:
             "TRL, s": f"{row['trl_s']:.3f}",
             "TRL / kit [95 %]": interval(row),
         }
-        for row in peers["rows"]
+        for row in [*peers["rows"], defaults]
     ]
     run = peers["run"]
     rows.append(
@@ -52,7 +53,8 @@ def peers_section(peers: Result) -> list[str]:
             "TRL / kit [95 %]": interval(run),
         }
     )
-    return [_table(f"Seconds of a GRPO step beside TRL {peers['trl']}.", rows)]
+    title = f"Seconds of a GRPO step beside TRL {peers['trl']}, as fast as settings make it in float32, and as it comes"
+    return [_table(f"{title} (gradient checkpointing, bfloat16).", rows)]
 
 
 def rollouts_section(rollouts: Result) -> list[str]:

@@ -19,14 +19,16 @@ from hdpo.tasks import load_task
 RUN_SEED = 1
 
 
-def settings(study: Study, steps: int, rows: int, out: Path) -> dict[str, Any]:
+def settings(study: Study, steps: int, rows: int, out: Path, tuned: bool = True) -> dict[str, Any]:
     """Arguments of TRL's `GRPOConfig`.
 
-    `rows` sequences go through a forward pass at a time, as `train.micro_batch_tokens` says it of the kit. Off:
-    gradient checkpointing, bfloat16 (the study is in float32), the reference model (β = 0), logging, saving. Tried
-    and slower on a CPU: a static cache (by 7 %), continuous batching (10 times).
+    `rows` sequences go through a forward pass at a time, as `train.micro_batch_tokens` says it of the kit. Off: the
+    reference model (β = 0), logging, saving, and if `tuned` what TRL does unless told otherwise: gradient
+    checkpointing and bfloat16 (the study is in float32). Tried and slower on a CPU: a static cache (by 7 %),
+    continuous batching (10 times).
     """
     train, optimizer = study.train, study.train.optimizer
+    defaults = {"gradient_checkpointing": False, "bf16": False} if tuned else {}
     return {
         "output_dir": str(out),
         "max_steps": steps,
@@ -49,8 +51,6 @@ def settings(study: Study, steps: int, rows: int, out: Path) -> dict[str, Any]:
         "weight_decay": optimizer.weight_decay,
         "max_grad_norm": optimizer.max_grad_norm,
         "shuffle_dataset": False,
-        "gradient_checkpointing": False,
-        "bf16": False,
         "use_cpu": True,
         "dataloader_pin_memory": False,
         "report_to": [],
@@ -58,11 +58,19 @@ def settings(study: Study, steps: int, rows: int, out: Path) -> dict[str, Any]:
         "save_strategy": "no",
         "disable_tqdm": True,
         "seed": RUN_SEED,
-    }
+    } | defaults
 
 
 def make_trainer(
-    study: Study, size: Size, steps: int, rows: int, out: Path, work: Work, callbacks: Sequence = (), **more: Any
+    study: Study,
+    size: Size,
+    steps: int,
+    rows: int,
+    out: Path,
+    work: Work,
+    callbacks: Sequence = (),
+    tuned: bool = True,
+    **more: Any,
 ):
     """TRL's trainer on the study's base model and the prompts that the kit draws, in the same order.
 
@@ -82,7 +90,7 @@ def make_trainer(
         model=plain_model(study.base_path),
         processing_class=plain_tokenizer(study.base_path),
         reward_funcs=trl_reward(size, task, problems, work),
-        args=GRPOConfig(**settings(study, steps, rows, out)),
+        args=GRPOConfig(**settings(study, steps, rows, out, tuned)),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         callbacks=list(callbacks),
         **more,
