@@ -5,18 +5,21 @@ needs no padding mask, and every result comes back flattened to the M completion
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from hdpo.decoder import Decoder, KVCache
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.tokenizer import WordTokenizer
+
+LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, the whole batch of a small one
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,12 @@ class Sequences:
 
 
 def completion_logits(model: nn.Module, batch: Sequences, share_prompts: bool = False) -> Tensor:
-    """Logits that predict each completion token, [M, V]: position p−1+t of a row predicts its completion token t.
+    """Logits that predict each completion token, [M, V], where they are small enough to exist whole."""
+    return head(model, completion_hidden(model, batch, share_prompts))
+
+
+def completion_hidden(model: nn.Module, batch: Sequences, share_prompts: bool = False) -> Tensor:
+    """Hidden states that predict each completion token, [M, D]: position p−1+t of a row predicts its token t.
 
     With `share_prompts` the model reads each different prompt once, and every completion attends to it, forward and
     backward: the same function, less work where G rollouts share a prompt.
@@ -90,12 +98,10 @@ def completion_logits(model: nn.Module, batch: Sequences, share_prompts: bool = 
     for row, prompt in enumerate(batch.prompts):
         if len(prompt) == 0:
             raise ValueError(f"sequence {row}: empty prompt")
-    hidden = _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
-    return head(model, hidden)
+    return _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
 
 
 def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
-    """Hidden states that predict each completion token, [M, D]."""
     rows, columns, sequences = [], [], []
     for row, (prompt, completion) in enumerate(zip(batch.prompts, batch.completions, strict=True)):
         sequences.append(torch.cat([prompt, completion[:-1]]))  # the last token predicts nothing we need
@@ -134,6 +140,32 @@ def head(model: nn.Module, hidden: Tensor) -> Tensor:
     if isinstance(model, Decoder):
         return model.logits(hidden)
     return model.get_output_embeddings()(hidden).float()
+
+
+def per_token(model: nn.Module, function: Callable, hidden: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, ...]:
+    """function(logits, *others), from hidden states [M, D], without [M, V] logits that exist whole.
+
+    `function` maps logits [m, V] and the same m rows of `others` to one or several tensors [m, ...], every row by
+    itself. Beyond `LOGITS_CHUNK` logits it is called chunk by chunk, and backward computes a chunk's logits again.
+    """
+
+    def of(hidden: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return function(head(model, hidden), *others)
+
+    size = max(1, LOGITS_CHUNK // _vocabulary(model))
+    if len(hidden) <= size:
+        return of(hidden, *others)
+    chunks = zip(*(rows.split(size) for rows in (hidden, *others)), strict=True)
+    results = [checkpoint(of, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+    if isinstance(results[0], Tensor):
+        return torch.cat(results)
+    return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+
+
+def _vocabulary(model: nn.Module) -> int:
+    if isinstance(model, Decoder):
+        return model.config["vocab_size"]
+    return model.config.get_text_config().vocab_size
 
 
 class Reader:

@@ -1,19 +1,20 @@
 """HDPO's training step, the paper's Algorithm 1."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdpo.config import Run
-from hdpo.distill import top_k_jsd
+from hdpo.distill import jsd_k, teacher_top_k
 from hdpo.errors import UserError
 from hdpo.evaluate import Scorer
 from hdpo.finite import NotFinite, require_finite
 from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
 from hdpo.metrics import Clock, RatioStatistics, step_record
-from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer, token_logp
+from hdpo.policy import Sequences, completion_hidden, encode, load_policy, load_tokenizer, per_token, token_logp
 from hdpo.rng import draw_prompts, generator
 from hdpo.sampler import Rollouts, Sampler
 from hdpo.schema import Optimizer
@@ -163,9 +164,9 @@ class Trainer:
         equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
         for group in sequences.micro_batches(list(equal), self.train.micro_batch_tokens, share_prompts=True):
             batch = sequences.select(group)
-            logits = completion_logits(self.policy, batch, share_prompts=True) / self.train.temperature
+            hidden = completion_hidden(self.policy, batch, share_prompts=True)  # [M, D]
             places = _places(batch, [len(equal[row]) for row in group])
-            logp = token_logp(logits, batch.tokens)[places]  # [M]
+            logp = per_token(self.policy, self._logp, hidden, batch.tokens)[places]  # [M]
             group = [copy for row in group for copy in equal[row]]
             index, lengths = sequences.token_index(group), sequences.lengths[group]
             if is_first:
@@ -186,14 +187,19 @@ class Trainer:
         ):
             teacher, student = demonstrations.teacher.select(group), demonstrations.student.select(group)
             with torch.no_grad():
-                teacher_logits = completion_logits(self.teacher, teacher, share_prompts=True)
-            student_logits = completion_logits(self.policy, student, share_prompts=True)
-            divergences = top_k_jsd(teacher_logits, student_logits, self.distill.top_k, self.distill.tail)  # [M]
+                hidden = completion_hidden(self.teacher, teacher, share_prompts=True)
+                target = per_token(self.teacher, partial(teacher_top_k, k=self.distill.top_k), hidden)  # [M, K] twice
+            hidden = completion_hidden(self.policy, student, share_prompts=True)
+            divergences = per_token(self.policy, partial(jsd_k, tail=self.distill.tail), hidden, *target)  # [M]
             places = _places(student, [len(equal[row]) for row in group])
-            jsd = divergences[places].sum() / n_tokens
-            (self.run.distill_weight * jsd).backward()
-            total += float(jsd.detach())
+            loss = divergences[places].sum() / n_tokens
+            (self.run.distill_weight * loss).backward()
+            total += float(loss.detach())
         return total
+
+    def _logp(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """log π_θ(token) at the sampling temperature, [M]."""
+        return token_logp(logits / self.train.temperature, tokens)
 
     def _sampler(self, model: torch.nn.Module) -> Sampler:
         return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)
