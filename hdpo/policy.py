@@ -1,12 +1,14 @@
 """The policy: a causal language model, and the one place that shifts and masks.
 
-A batch is a list of prompts and a list of completions. Rows are padded on the right only, so causal attention
-needs no padding mask, and every result comes back flattened to the M completion tokens, without padding.
+A batch is a list of prompts and a list of completions. Rows are padded on the right only, or joined to one, so causal
+attention needs no padding mask, and every result comes back flattened to the M completion tokens, without padding.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.tokenizer import WordTokenizer
 
-LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, the whole batch of a small one
+LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, every batch of a small one
 
 
 @dataclass(frozen=True)
@@ -101,18 +103,63 @@ def completion_hidden(model: nn.Module, batch: Sequences, share_prompts: bool = 
     return _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
 
 
+def shares_prompts(model: nn.Module) -> bool:
+    """Whether completions can attend to a prompt that is read once, through a cache and a mask.
+
+    Recomputing a layer would add to the cache again, and flash attention takes no such mask.
+    """
+    return isinstance(model, Decoder) or not (_checkpointed_layers(model) or packs(model))
+
+
+def packs(model: nn.Module) -> bool:
+    """Whether sequences are joined to one row without padding: flash attention keeps them apart by their positions.
+
+    SDPA would compute the whole square of the joined row, so it gets padded rows of similar length.
+    """
+    return not isinstance(model, Decoder) and model.config._attn_implementation == "flash_attention_2"
+
+
 def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
-    rows, columns, sequences = [], [], []
-    for row, (prompt, completion) in enumerate(zip(batch.prompts, batch.completions, strict=True)):
-        sequences.append(torch.cat([prompt, completion[:-1]]))  # the last token predicts nothing we need
-        rows.append(torch.full((len(completion),), row))
-        columns.append(torch.arange(len(prompt) - 1, len(prompt) - 1 + len(completion)))
-    ids = pad_sequence(sequences, batch_first=True).to(model.device)
+    inputs = [torch.cat([p, c[:-1]]) for p, c in zip(batch.prompts, batch.completions, strict=True)]  # all but the last
+    lengths = torch.tensor([len(row) for row in inputs])
+    if packs(model):
+        ids = torch.cat(inputs)[None]
+        starts = lengths.cumsum(0) - lengths
+        positions = torch.cat([torch.arange(length) for length in lengths.tolist()])[None].to(model.device)
+    else:
+        ids, positions = pad_sequence(inputs, batch_first=True), None
+        starts = torch.arange(len(inputs)) * ids.shape[1]
+    predict = [  # where the tokens that predict a completion stand
+        torch.arange(start + length - len(completion), start + length)
+        for start, length, completion in zip(starts.tolist(), lengths.tolist(), batch.completions, strict=True)
+    ]
+    ids = ids.to(model.device)
     if isinstance(model, Decoder):
         hidden = model(ids)
     else:
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state  # [N, L, D]
-    return hidden[torch.cat(rows), torch.cat(columns)]
+        with _recomputing(model):
+            hidden = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+    return hidden.flatten(0, 1)[torch.cat(predict)]
+
+
+def _checkpointed_layers(model: nn.Module) -> list[nn.Module]:
+    return [layer for layer in model.modules() if getattr(layer, "gradient_checkpointing", False)]
+
+
+@contextmanager
+def _recomputing(model: nn.Module) -> Iterator[None]:
+    """Lets layers with gradient checkpointing recompute, which transformers does in training mode only.
+
+    The mode of what is inside a layer stays, so that no dropout sets in; and outside, layers may use a cache.
+    """
+    layers = _checkpointed_layers(model)
+    for layer in layers:
+        layer.training = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
 
 
 def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
@@ -210,28 +257,41 @@ def token_entropy(logits: Tensor) -> Tensor:
     return -(logp.exp() * logp).sum(-1)
 
 
-def load_policy(path: str | Path, dtype: str = "float32") -> nn.Module:
+def load_policy(
+    path: str | Path, dtype: str = "float32", attention: str = "sdpa", gradient_checkpointing: bool = False
+) -> nn.Module:
     """A Hugging Face causal LM from a folder or the hub, weights from safetensors only, no remote code.
 
-    A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model.
+    A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model, as does a model with
+    gradient checkpointing: its layers' inputs alone are kept for backward, which computes the rest again.
 
     Raises:
-        UserError: nothing there, not a model, or changed since its provenance was written.
+        UserError: nothing there, not a model, or changed since its provenance was written; no flash attention here.
     """
+    if attention == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise UserError(
+            "model.attention flash_attention_2: the package flash-attn is not installed; use sdpa without it"
+        )
     _require_folder(path, "config.json")
     if (Path(path) / "provenance.json").is_file():
         verify_files(Path(path) / "provenance.json")
     on_gpu = torch.cuda.is_available()
     try:
-        if not on_gpu and dtype == "float32" and Decoder.reads(Path(path)):
+        if not on_gpu and dtype == "float32" and not gradient_checkpointing and Decoder.reads(Path(path)):
             return Decoder.load(Path(path))
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+            str(path),
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
         raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
     return model.to("cuda" if on_gpu else "cpu").eval()
