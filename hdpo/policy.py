@@ -6,8 +6,8 @@ attention needs no padding mask, and every result comes back flattened to the M 
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,7 +92,8 @@ def completion_hidden(model: nn.Module, batch: Sequences, share_prompts: bool = 
     """Hidden states that predict each completion token, [M, D]: position p−1+t of a row predicts its token t.
 
     With `share_prompts` the model reads each different prompt once, and every completion attends to it, forward and
-    backward: the same function, less work where G rollouts share a prompt.
+    backward: the same function, less work where G rollouts share a prompt. Not under gradient checkpointing, which
+    would fill the cache twice, nor under flash attention, which takes no such mask.
 
     Raises:
         ValueError: an empty prompt, which leaves the first completion token without a prediction.
@@ -101,14 +102,6 @@ def completion_hidden(model: nn.Module, batch: Sequences, share_prompts: bool = 
         if len(prompt) == 0:
             raise ValueError(f"sequence {row}: empty prompt")
     return _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
-
-
-def shares_prompts(model: nn.Module) -> bool:
-    """Whether completions can attend to a prompt that is read once, through a cache and a mask.
-
-    Recomputing a layer would add to the cache again, and flash attention takes no such mask.
-    """
-    return isinstance(model, Decoder) or not (_checkpointed_layers(model) or packs(model))
 
 
 def packs(model: nn.Module) -> bool:
@@ -137,29 +130,8 @@ def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
     if isinstance(model, Decoder):
         hidden = model(ids)
     else:
-        with _recomputing(model):
-            hidden = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        hidden = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
     return hidden.flatten(0, 1)[torch.cat(predict)]
-
-
-def _checkpointed_layers(model: nn.Module) -> list[nn.Module]:
-    return [layer for layer in model.modules() if getattr(layer, "gradient_checkpointing", False)]
-
-
-@contextmanager
-def _recomputing(model: nn.Module) -> Iterator[None]:
-    """Lets layers with gradient checkpointing recompute, which transformers does in training mode only.
-
-    The mode of what is inside a layer stays, so that no dropout sets in; and outside, layers may use a cache.
-    """
-    layers = _checkpointed_layers(model)
-    for layer in layers:
-        layer.training = torch.is_grad_enabled()
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False
 
 
 def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
@@ -291,10 +263,26 @@ def load_policy(
             trust_remote_code=False,
         )
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            _recompute_layers(model)
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
         raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
     return model.to("cuda" if on_gpu else "cpu").eval()
+
+
+def _recompute_layers(model: nn.Module) -> None:
+    """Gradient checkpointing; transformers' own works in training mode only, in which dropout would set in."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    def recomputed(forward: Callable, *args, **kwargs):
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError("its layers cannot be recomputed: train.gradient_checkpointing must be false")
+    for layer in layers:
+        layer.forward = partial(recomputed, layer.forward)
 
 
 def load_tokenizer(path: str | Path):

@@ -25,7 +25,6 @@ from hdpo.policy import (
     load_policy,
     load_tokenizer,
     per_token,
-    shares_prompts,
     token_logp,
 )
 from hdpo.rng import draw_prompts, generator
@@ -72,7 +71,7 @@ class Trainer:
         self.scorer = Scorer(self.task, self.tokenizer)
         model, train = study.model, study.train
         self.policy = load_policy(study.base_path, model.dtype, model.attention, train.gradient_checkpointing)
-        self.share_prompts = shares_prompts(self.policy)
+        self.share_prompts = not train.gradient_checkpointing and model.attention != "flash_attention_2"
         self.sampler = self._sampler(self.policy)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdpo.decoder import Decoder
 from hdpo.distill import jsd_k, teacher_top_k
+from hdpo.errors import UserError
 from hdpo.policy import (
     Sequences,
     completion_hidden,
@@ -129,6 +130,63 @@ def test_chunks_of_logits_change_no_result_and_bound_what_exists(policy, monkeyp
     assert rows == chunk
     for a, b in zip(whole, parts, strict=True):
         assert a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(a.detach().abs().max()))
+
+
+def loss_and_gradient(policy, batch: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probs of the tokens, and the gradient of a weighted sum of them."""
+    policy.zero_grad()
+    logp = token_logp(completion_logits(policy, batch), batch.tokens)
+    (logp * torch.arange(1, 1 + len(logp))).sum().backward()
+    return logp.detach(), torch.cat([p.grad.flatten() for p in policy.parameters()])
+
+
+def reading(model, monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of the token ids that the model is fed from now on."""
+    shapes, forward = [], model.base_model.forward
+
+    def seen(*args, **kwargs):
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.base_model, "forward", seen)
+    return shapes
+
+
+def test_packed_sequences_do_not_see_each_other(reference, monkeypatch):
+    """Joined to one row, with prompts of one token among them: as if each stood in a row of its own."""
+    batch = sequences()
+    batch.prompts[1] = batch.prompts[1][:1]  # with its one completion token, a sequence of one
+    shapes = reading(reference, monkeypatch)
+    padded, slope = loss_and_gradient(reference, batch)
+    monkeypatch.setattr("hdpo.policy.packs", lambda model: True)
+    packed, packed_slope = loss_and_gradient(reference, batch)
+    assert shapes == [(4, 15), (1, 9 + 1 + 15 + 6)]
+    assert torch.allclose(packed, padded, atol=2e-5)
+    assert torch.allclose(packed_slope, slope, atol=1e-5 * float(slope.abs().max()))
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_the_same(base_folder, reference):
+    model = load_policy(base_folder, gradient_checkpointing=True)
+    calls = []
+    model.model.layers[0].self_attn.register_forward_hook(lambda module, *_: calls.append(module.training))
+    logp, slope = loss_and_gradient(model, sequences())
+    assert calls == [False, False]  # forward and again in backward, with dropout off
+    expected, expected_slope = loss_and_gradient(reference, sequences())
+    assert torch.allclose(logp, expected, atol=1e-6)
+    assert torch.allclose(slope, expected_slope, atol=1e-5 * float(expected_slope.abs().max()))
+    with torch.no_grad():
+        completion_logits(model, sequences())
+    assert len(calls) == 3
+    found, plain = (
+        Sampler(each, 1, 10).sample(sequences().prompts, 2, 1.0, generator(0, "x")) for each in (model, reference)
+    )
+    assert torch.equal(found.sequences.tokens, plain.sequences.tokens)  # its sampler's cache works as before
+
+
+def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
+    monkeypatch.setattr("hdpo.policy.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"model\.attention flash_attention_2: the package flash-attn is not installed"):
+        load_policy(base_folder, "bfloat16", "flash_attention_2")
 
 
 def test_completion_tokens_beyond_the_scored_one_do_not_matter(policy):
