@@ -17,6 +17,7 @@ from hdpo.finite import located
 from hdpo.interrupt import Interrupted, stop_signals
 from hdpo.masters import round_into
 from hdpo.metrics import MetricsFile
+from hdpo.plan.memory import require_gpu_memory
 from hdpo.progress import progress
 from hdpo.provenance import provenance
 from hdpo.rng import generator
@@ -31,11 +32,13 @@ def train_run(run: Run) -> Path:
     the same bytes. The results folder appears only when the run is complete.
 
     Raises:
-        UserError: another process trains this run, or no checkpoint of it is usable.
+        UserError: another process trains this run, no checkpoint of it is usable, or the GPU is too small for it.
         NotFinite: names run, seed and step; the last checkpoint is untouched.
         Interrupted: stopped by a signal after a step, with that step saved.
     """
     torch.set_num_threads(run.study.hardware.threads)
+    if torch.cuda.is_available():
+        require_gpu_memory(run)
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
     name = f"run {run.name} seed {run.seed}"
