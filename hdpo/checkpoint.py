@@ -1,7 +1,7 @@
 """Checkpoints: whole or absent, checked by hash, nothing pickled.
 
-A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights, AdamW's moments, the metrics and
-evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
+A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics
+and evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
 `hdpo.rng`), and the schedule is a function of the step. A damaged checkpoint is named, and the one before it is used.
 """
 
@@ -35,7 +35,7 @@ def save_checkpoint(
     folder: Path,
     step: int,
     run_hash: str,
-    model: nn.Module,
+    weights: dict[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
     write_metrics: Callable[[Path], Any],
     write_evals: Callable[[Path], Any],
@@ -44,9 +44,8 @@ def save_checkpoint(
 
     def write(out: Path) -> None:
         out.mkdir()
-        weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-        save_file(weights, out / WEIGHTS)
-        save_file(_moments(model, optimizer), out / MOMENTS)
+        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, out / WEIGHTS)
+        save_file(_moments(weights, optimizer), out / MOMENTS)
         write_metrics(out / METRICS)
         write_evals(out / EVALS)
         write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
@@ -56,7 +55,9 @@ def save_checkpoint(
         remove(old)
 
 
-def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: torch.optim.AdamW) -> Checkpoint | None:
+def load_checkpoint(
+    folder: Path, run_hash: str, weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW
+) -> Checkpoint | None:
     """Restore the newest good checkpoint in `folder`; None where there is no checkpoint at all.
 
     Damaged ones are named on stderr and, once one before them is found good, removed.
@@ -74,7 +75,7 @@ def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: to
             print(f"hdpo: damaged checkpoint: {error}", file=sys.stderr, flush=True)
             damaged.append(found)
             continue
-        _restore(found, model, optimizer)
+        _restore(found, weights, optimizer)
         for bad in damaged:
             remove(bad)
             print(f"hdpo: {bad}: removed; going on from {found.name}", file=sys.stderr, flush=True)
@@ -101,19 +102,19 @@ def _verified(folder: Path, run_hash: str) -> Checkpoint:
     return Checkpoint(state["step"], folder)
 
 
-def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    weights, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
+def _restore(folder: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> None:
+    saved, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+        for name, weight in weights.items():
+            weight.copy_(saved[name])
             if f"{name}/exp_avg" in moments:
                 keys = ("step", "exp_avg", "exp_avg_sq")
-                optimizer.state[parameter] = {key: moments[f"{name}/{key}"].to(parameter.device) for key in keys}
+                optimizer.state[weight] = {key: moments[f"{name}/{key}"].to(weight.device) for key in keys}
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
+def _moments(weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
     return {
         f"{name}/{key}": value.contiguous()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for name, weight in weights.items()
+        for key, value in optimizer.state.get(weight, {}).items()
     }

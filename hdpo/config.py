@@ -59,6 +59,10 @@ class Study(Section):
             raise ValueError("train.prompts_per_step is larger than task.problems.train")
         if self.train.max_response_tokens >= self.model.max_length:
             raise ValueError("train.max_response_tokens must be smaller than model.max_length")
+        if self.model.attention == "flash_attention_2" and (
+            self.model.dtype != "bfloat16" or self.train.backend != "vllm"
+        ):
+            raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
         return self
 
     @property

@@ -11,7 +11,7 @@ from hdpo.files import read_json
 from hdpo.report.formats import markdown, write_text
 from hdpo.style import save_figure
 
-PARTS = ("peers", "rollouts", "limits", "overhead", "growth", "startup", "whole", "gpu")
+PARTS = ("peers", "rollouts", "limits", "overhead", "growth", "memory", "startup", "whole", "gpu")
 Results = dict[str, dict[str, Any]]
 
 

@@ -130,6 +130,19 @@ def growth_section(growth: Result) -> list[str]:
     return [_table("Growth: exponents fitted on a log-log scale.", rows), _table("The workflow's plan.", sweeps)]
 
 
+def memory_section(memory: Result) -> list[str]:
+    fits = {(fit["loss"], fit["series"]): fit for fit in memory["fits"]}
+    rows = []
+    for loss, series in dict.fromkeys((row["loss"], row["series"]) for row in memory["rows"]):
+        points = [row for row in memory["rows"] if (row["loss"], row["series"]) == (loss, series)]
+        grows = "chunk" if series.startswith("chunk") else "tokens"
+        peaks = ", ".join(f"{row[grows]}: {row['peak_mb'] or 0:,.0f}" for row in points)
+        fit = fits.get((loss, series))
+        rows.append({"of": loss, "against": series, "peak, MB": peaks, "exponent": exponent(fit) if fit else "—"})
+    title = f"Peak memory of a loss and its gradient over {memory['vocabulary']:,} tokens of vocabulary, float32."
+    return [_table(title, rows)]
+
+
 def startup_section(startup: Result) -> list[str]:
     rows = [{"what": row["what"], "seconds": f"{row['seconds']:.2f}"} for row in startup["rows"]]
     imports = [
@@ -179,6 +192,7 @@ SECTIONS: dict[str, Callable[[Result], list[str]]] = {
     "limits": limits_section,
     "overhead": overhead_section,
     "growth": growth_section,
+    "memory": memory_section,
     "startup": startup_section,
     "whole": whole_section,
     "gpu": gpu_section,
