@@ -6,7 +6,7 @@ evaluations so far, and a record with the run's hash and the SHA-256 of every fi
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hdpo import ranks
 from hdpo.errors import UserError
 from hdpo.files import read_record, remove, verify_files, write_atomic, write_record
 
@@ -40,13 +41,18 @@ def save_checkpoint(
     write_metrics: Callable[[Path], Any],
     write_evals: Callable[[Path], Any],
 ) -> None:
-    """Save the state after `step` steps and drop all but the newest `KEEP` checkpoints."""
+    """Save the state after `step` steps and drop all but the newest `KEEP` checkpoints.
+
+    Called by every rank, as shards are gathered; rank 0 writes, so that any number of ranks can go on from there.
+    """
+    weights, moments = ranks.collect(model.named_parameters()), ranks.collect(_moments(model, optimizer))
+    if not ranks.is_main():
+        return
 
     def write(out: Path) -> None:
         out.mkdir()
-        weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
         save_file(weights, out / WEIGHTS)
-        save_file(_moments(model, optimizer), out / MOMENTS)
+        save_file(moments, out / MOMENTS)
         write_metrics(out / METRICS)
         write_evals(out / EVALS)
         write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
@@ -59,11 +65,18 @@ def save_checkpoint(
 def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: torch.optim.AdamW) -> Checkpoint | None:
     """Restore the newest good checkpoint in `folder`; None where there is no checkpoint at all.
 
-    Damaged ones are named on stderr and, once one before them is found good, removed.
+    Damaged ones are named on stderr and, once one before them is found good, removed. Rank 0 looks, all read.
 
     Raises:
         UserError: there are checkpoints, but none is good.
     """
+    found = ranks.from_main(lambda: _newest_good(folder, run_hash))
+    if found is not None:
+        _restore(found.folder, model, optimizer)
+    return found
+
+
+def _newest_good(folder: Path, run_hash: str) -> Checkpoint | None:
     for leftover in folder.glob(".*.tmp"):  # of a process that was killed: the caller holds the run's lock
         remove(leftover)
     damaged: list[Path] = []
@@ -74,7 +87,6 @@ def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: to
             print(f"hdpo: damaged checkpoint: {error}", file=sys.stderr, flush=True)
             damaged.append(found)
             continue
-        _restore(found, model, optimizer)
         for bad in damaged:
             remove(bad)
             print(f"hdpo: {bad}: removed; going on from {found.name}", file=sys.stderr, flush=True)
@@ -105,15 +117,14 @@ def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> No
     weights, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+            parameter.copy_(ranks.place(weights[name], parameter))
             if f"{name}/exp_avg" in moments:
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                optimizer.state[parameter] = {key: moments[f"{name}/{key}"].to(parameter.device) for key in keys}
+                optimizer.state[parameter] = {
+                    key: ranks.place(moments[f"{name}/{key}"], parameter) for key in ("exp_avg", "exp_avg_sq")
+                } | {"step": moments[f"{name}/step"].to(parameter.device)}
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}/{key}": value.contiguous()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            yield f"{name}/{key}", value

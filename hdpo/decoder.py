@@ -67,13 +67,17 @@ class Decoder(nn.Module):
         model.folder = folder
         return model
 
-    def save_pretrained(self, folder: Path) -> None:
-        """Write what transformers' `from_pretrained` reads."""
+    def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Write what transformers' `from_pretrained` reads; `state_dict`: in place of the model's own."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "generation_config.json"):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
-        save_file(_to_transformers(self), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            _to_transformers(self, state_dict or self.state_dict()),
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
 
     @property
     def device(self) -> torch.device:
@@ -263,8 +267,8 @@ def _from_transformers(model: Decoder, weights: dict[str, Tensor]) -> dict[str, 
     }
 
 
-def _to_transformers(model: Decoder) -> dict[str, Tensor]:
-    weights, state = {}, model.state_dict()
+def _to_transformers(model: Decoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    weights = {}
     for ours, (stack, heads) in _names(model).items():
         if len(stack) == 3:
             layer = model.get_submodule(ours.rsplit(".", 1)[0])

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from hdpo import ranks
 from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import read_record, verify_files, write_atomic, write_record
@@ -31,15 +32,18 @@ class Scorer:
         """R of every completion, [P, n], from P problems and P·n completions in problem-major order.
 
         Only the end token is no part of a response: a padding or unknown token inside makes another text.
+        Every rank scores its share and returns the scores of all.
 
         Raises:
             NotFinite: a reward is NaN or infinite.
         """
         end = self.tokenizer.eos_token_id
-        texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in completions])
-        group = len(texts) // max(1, len(problems))
-        rewards = [self.task.reward(problems[i // group], text) for i, text in enumerate(texts)]
-        scores = torch.tensor(rewards).reshape(len(problems), group)
+        mine = ranks.share(completions)
+        texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in mine])
+        group = len(completions) // max(1, len(problems))
+        asked = ranks.share([problem for problem in problems for _ in range(group)])
+        rewards = [self.task.reward(problem, text) for problem, text in zip(asked, texts, strict=True)]
+        scores = torch.cat([torch.tensor(part) for part in ranks.gather(rewards)]).reshape(len(problems), group)
         require_finite("rewards", scores)
         return scores
 
@@ -101,6 +105,8 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     with located(f"run {name} seed {seed}, test problems"):
         rows = Scorer(task, tokenizer).evaluate(sampler, problems, samples, study.train.temperature, random)
     out = study.root / "eval" / name / f"seed{seed}.parquet"
+    if not ranks.is_main():
+        return out
     hashes = {"test": problem_set_hash(problems)}
     metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
     write_outcomes(out, rows, metadata)

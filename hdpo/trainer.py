@@ -1,11 +1,13 @@
 """HDPO's training step, the paper's Algorithm 1."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hdpo import ranks
 from hdpo.config import Run
 from hdpo.distill import top_k_jsd
 from hdpo.errors import UserError
@@ -54,12 +56,13 @@ class Trainer:
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
-        self.policy = load_policy(study.base_path, study.model.dtype)
+        self.is_sharded = ranks.size() > 1 and study.hardware.sharding == "shard"
+        self.policy = self._load()
         self.sampler = self._sampler(self.policy)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
-            self.teacher = load_policy(study.base_path, study.model.dtype) if frozen else self.policy
+            self.teacher = self._load() if frozen else self.policy
             self.teacher_sampler = self._sampler(self.teacher)
         optimizer = study.train.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -132,19 +135,24 @@ class Trainer:
             norms = {}
             if self.train.log_gradient_norms:
                 policy_gradient = [parameter.grad.clone() for parameter in self.policy.parameters()]
+                ranks.sum_gradients(policy_gradient)
                 norms["grad_norm_policy"] = _norm(policy_gradient)
             jsd = self._backward_distill(demonstrations, n_distill_tokens)
+            ranks.sum_gradients(parameter.grad for parameter in self.policy.parameters())
             if self.train.log_gradient_norms:
                 pairs = zip(self.policy.parameters(), policy_gradient, strict=True)
                 norms["grad_norm_distill"] = _norm([parameter.grad - before for parameter, before in pairs])
             norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.train.optimizer.max_grad_norm)
+            norm = ranks.whole(norm)
+            policy_loss, jsd = (sum(parts) for parts in zip(*ranks.gather((policy_loss, jsd)), strict=True))
             loss = policy_loss + self.run.distill_weight * jsd
             if not (torch.isfinite(norm) and torch.isfinite(torch.tensor(loss))):
                 raise NotFinite(
                     f"loss {loss} or gradient norm {float(norm)} is not finite (policy loss {policy_loss}, JSD {jsd})"
                 )
             self.optimizer.step()
-        require_finite("norm of the updated weights", torch.nn.utils.get_total_norm(self.policy.parameters()))
+        norm_of_weights = torch.nn.utils.get_total_norm(self.policy.parameters())
+        require_finite("norm of the updated weights", ranks.whole(norm_of_weights))
         losses = {"policy_loss": policy_loss, "distill_loss": jsd, "loss": loss, "grad_norm": float(norm)}
         return losses | norms | ratio.metrics() | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
@@ -161,12 +169,12 @@ class Trainer:
         total, sequences = 0.0, rollouts.sequences
         rows = torch.nonzero((advantages != 0) & (sequences.lengths > 0)).flatten().tolist()
         equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
-        for group in sequences.micro_batches(list(equal), self.train.micro_batch_tokens, share_prompts=True):
-            batch = sequences.select(group)
+        for copies in self._micro_batches(sequences, equal):
+            batch = sequences.select(list(copies))
             logits = completion_logits(self.policy, batch, share_prompts=True) / self.train.temperature
-            places = _places(batch, [len(equal[row]) for row in group])
+            places = _places(batch, [len(rows) for rows in copies.values()])
             logp = token_logp(logits, batch.tokens)[places]  # [M]
-            group = [copy for row in group for copy in equal[row]]
+            group = [row for rows in copies.values() for row in rows]
             index, lengths = sequences.token_index(group), sequences.lengths[group]
             if is_first:
                 old_logp[index] = logp.detach().cpu()
@@ -181,19 +189,40 @@ class Trainer:
     def _backward_distill(self, demonstrations: Demonstrations, n_tokens: int) -> float:
         """Accumulate the gradient of λ · L_JSD and return L_JSD, in nats per token."""
         total, equal = 0.0, demonstrations.teacher.distinct(list(range(len(demonstrations))))
-        for group in demonstrations.teacher.micro_batches(
-            list(equal), self.train.micro_batch_tokens, share_prompts=True
-        ):
-            teacher, student = demonstrations.teacher.select(group), demonstrations.student.select(group)
+        for copies in self._micro_batches(demonstrations.teacher, equal):
+            teacher, student = (part.select(list(copies)) for part in (demonstrations.teacher, demonstrations.student))
             with torch.no_grad():
                 teacher_logits = completion_logits(self.teacher, teacher, share_prompts=True)
             student_logits = completion_logits(self.policy, student, share_prompts=True)
             divergences = top_k_jsd(teacher_logits, student_logits, self.distill.top_k, self.distill.tail)  # [M]
-            places = _places(student, [len(equal[row]) for row in group])
+            places = _places(student, [len(rows) for rows in copies.values()])
             jsd = divergences[places].sum() / n_tokens
             (self.run.distill_weight * jsd).backward()
             total += float(jsd.detach())
         return total
+
+    def _micro_batches(self, sequences: Sequences, equal: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
+        """This rank's share of the `distinct` rows in micro-batches: each row with its copies.
+
+        Passes through sharded weights are made by all ranks together: a rank with fewer micro-batches ends with some
+        of one row without a copy, which add exactly nothing.
+        """
+        parts = [
+            list(sequences.micro_batches(ranks.share(list(equal), rank), self.train.micro_batch_tokens, True))
+            for rank in range(ranks.size())
+        ]
+        mine = parts[ranks.rank()]
+        for group in mine:
+            yield {row: equal[row] for row in group}
+        if self.is_sharded:
+            for _ in range(max(map(len, parts)) - len(mine)):
+                yield {next(iter(equal)): []}
+
+    def _load(self) -> torch.nn.Module:
+        model = load_policy(self.run.study.base_path, self.run.study.model.dtype)
+        if self.is_sharded:
+            ranks.shard(model)
+        return model
 
     def _sampler(self, model: torch.nn.Module) -> Sampler:
         return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)
@@ -205,4 +234,4 @@ def _places(batch: Sequences, copies: list[int]) -> Tensor:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.nn.utils.get_total_norm(tensors))
+    return float(ranks.whole(torch.nn.utils.get_total_norm(tensors)))

@@ -61,7 +61,7 @@ class WrittenMath(Task):
         self.study, self.config = study, study.task
         self.templates = read_templates(self.config)
         self.room = study.model.max_length - study.train.max_response_tokens  # tokens that a prompt may have
-        self.pool = WorkerPool(grade, study.hardware.threads, self.config.reward_timeout)
+        self.pool = WorkerPool(grade, study.hardware.threads_per_rank, self.config.reward_timeout)
         self.problems = cache(self._problems)
         self.part = cache(self._part)
 
