@@ -102,4 +102,4 @@ def wait_for_others(is_echo: bool) -> None:
     if is_rank() and (is_echo or turn):
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        time.sleep(2 * HEARING if is_echo else HEARING)
+        time.sleep(HEARING * (turn + 2 * is_echo))

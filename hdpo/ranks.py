@@ -115,6 +115,7 @@ def shard(model: nn.Module) -> None:
     fully_shard(model)
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)
     if hasattr(model, "base_model"):
         model.forward = model.base_model.forward
 
