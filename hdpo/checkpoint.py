@@ -46,8 +46,6 @@ def save_checkpoint(
     Called by every rank, as shards are gathered; rank 0 writes, so that any number of ranks can go on from there.
     """
     weights, moments = ranks.collect(model.named_parameters()), ranks.collect(_moments(model, optimizer))
-    if not ranks.is_main():
-        return
 
     def write(out: Path) -> None:
         out.mkdir()
@@ -57,9 +55,10 @@ def save_checkpoint(
         write_evals(out / EVALS)
         write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
 
-    write_atomic(folder / f"step-{step:06d}", write)
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
-        remove(old)
+    ranks.from_main(lambda: write_atomic(folder / f"step-{step:06d}", write))
+    if ranks.is_main():
+        for old in sorted(folder.glob("step-*"))[:-KEEP]:
+            remove(old)
 
 
 def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: torch.optim.AdamW) -> Checkpoint | None:

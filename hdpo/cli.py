@@ -13,7 +13,7 @@ from hdpo.devices import claim_gpus
 from hdpo.errors import UserError
 from hdpo.files import disk_error
 from hdpo.interrupt import Interrupted
-from hdpo.launch import end_with_parent, is_rank, launch, wait_for_others
+from hdpo.launch import end_with_parent, is_rank, launch, may_speak
 
 # Stages that need the study alone: module, function, help.
 STAGES = {
@@ -106,8 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
         line = str(error) or "interrupted"
         return _fail(f"{line}; the same command goes on from there", 128 + getattr(error, "number", signal.SIGINT))
     except RuntimeError:
-        wait_for_others(is_echo=True)
-        raise
+        if may_speak(is_echo=True):
+            raise
+        return 1
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -117,9 +118,9 @@ def _terminate(number: int, _frame) -> None:
 
 
 def _fail(line: str, code: int) -> int:
-    wait_for_others(is_echo=False)
-    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
-        print(f"hdpo: {line}", file=sys.stderr, flush=True)
+    if may_speak(is_echo=False):
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            print(f"hdpo: {line}", file=sys.stderr, flush=True)
     return code
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from hdpo.interrupt import SIGNALS
 
 POLL = 0.05  # seconds
-HEARING = 1.0  # seconds for which a rank lets a lower one speak first
+HEARING = 2.0  # seconds in which a rank that has failed is heard before those that fail of it
+RENDEZVOUS = "HDPO_RENDEZVOUS"  # the file where a job's processes find one another
 
 
 def is_rank() -> bool:
@@ -44,9 +45,8 @@ def launch(count: int, arguments: list[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="hdpo-") as folder:
             for rank in range(count):
                 processes.append(_start(arguments, rank, count, Path(folder) / "rendezvous"))
-            code = _first_failure(processes)
+            rank, code = _first_failure(processes)
         if code < 0 and -code not in passed:
-            rank = next(rank for rank, process in enumerate(processes) if process.returncode == code)
             name = signal.Signals(-code).name
             print(f"hdpo: process {rank} of {count} was ended by {name}", file=sys.stderr, flush=True)
         return 128 - code if code < 0 else code
@@ -58,22 +58,23 @@ def launch(count: int, arguments: list[str]) -> int:
 def _start(arguments: list[str], rank: int, count: int, rendezvous: Path) -> subprocess.Popen:
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     environment = os.environ | {name: str(value) for name, value in ranks.items()}
-    environment["HDPO_RENDEZVOUS"] = f"file://{rendezvous}"
+    environment[RENDEZVOUS] = str(rendezvous)
     if sys.platform == "linux":
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing listens to the network
     command = [sys.executable, "-P", "-m", "hdpo.cli", *arguments]  # -P: no module comes from the working directory
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
 
 
-def _first_failure(processes: list[subprocess.Popen]) -> int:
-    """Wait for all; at the first that fails, kill the others and return its exit code."""
+def _first_failure(processes: list[subprocess.Popen]) -> tuple[int, int]:
+    """Wait for all; at the first that fails, kill the others. Its rank and exit code, or those of rank 0."""
     try:
         while True:
             codes = [process.poll() for process in processes]
-            if failed := [code for code in codes if code]:
-                return failed[0]
+            for rank, code in enumerate(codes):
+                if code:
+                    return rank, code
             if None not in codes:
-                return 0
+                return 0, 0
             time.sleep(POLL)
     finally:
         for process in processes:
@@ -83,7 +84,7 @@ def _first_failure(processes: list[subprocess.Popen]) -> int:
 
 def end_with_parent() -> None:
     """In a process that `launch` started: end when the parent has, whose end of the pipe closes with it."""
-    if "HDPO_RENDEZVOUS" in os.environ:
+    if RENDEZVOUS in os.environ:
 
         def watch() -> None:
             os.read(0, 1)
@@ -92,14 +93,23 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def wait_for_others(is_echo: bool) -> None:
-    """Before an error is shown: time for another rank's, which is the same or the cause; the job ends with that.
+def may_speak(is_echo: bool) -> bool:
+    """Whether this process is to show its error, and not another one of its job; the job ends with the one that does.
 
-    `is_echo`: it may come of another rank's end, as a lost connection does. An error of the input reaches all ranks,
-    and rank 0 names it for all.
+    An error of the input or a stop reaches all ranks, and the first to get here speaks for them. `is_echo`: the error
+    may come of another rank's end, as a lost connection does, so that rank goes first.
     """
-    turn = int(os.environ.get("RANK", 0)) if is_rank() else 0
-    if is_rank() and (is_echo or turn):
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        time.sleep(HEARING * (turn + 2 * is_echo))
+    if not is_rank():
+        return True
+    for number in SIGNALS:  # from here on the others' end may be ours
+        signal.signal(number, signal.SIG_DFL)
+    if is_echo:
+        time.sleep(HEARING)
+    if RENDEZVOUS not in os.environ:  # started by torchrun, which shows every rank's
+        return True
+    try:
+        Path(os.environ[RENDEZVOUS] + "-error").touch(exist_ok=False)
+        return True
+    except FileExistsError:
+        time.sleep(HEARING)  # in which the job ends
+        return False

@@ -121,6 +121,8 @@ def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
     reader.take(prompt_of)
 
     inputs = pad_sequence([completion[:-1] for completion in batch.completions], batch_first=True)  # [N, T]
+    if inputs.shape[1] == 0:  # transformers' layers take no sequence without a token
+        inputs = inputs.new_zeros(len(inputs), 1)
     count, length = inputs.shape
     steps = torch.arange(length)
     beyond = torch.arange(read.shape[1]) >= prompt_lengths[prompt_of, None]  # padding of the prompts, [N, L]

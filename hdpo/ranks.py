@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hdpo.config import Study
 from hdpo.errors import UserError
+from hdpo.launch import RENDEZVOUS
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ def start(study: Study) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if study.hardware.gpus else "gloo",
-        init_method=os.environ.get("HDPO_RENDEZVOUS", "env://"),
+        init_method=f"file://{os.environ[RENDEZVOUS]}" if RENDEZVOUS in os.environ else "env://",
         rank=int(os.environ["RANK"]),
         world_size=count,
         timeout=PATIENCE,
