@@ -24,8 +24,8 @@ TIMINGS = ("seconds", "tokens_per_second")
 
 
 def reward(problem, response: str) -> float:
-    """Correct are about one in four responses, so that random weights have successes, cliffs and demonstrations."""
-    return float(sum(map(ord, response)) % 4 == 0)
+    """Correct are about one in six responses, so that random weights have successes, cliffs and demonstrations."""
+    return float(sum(map(ord, response)) % 6 == 0)
 
 
 def trainer_of(folder: Path, case: str) -> Trainer:

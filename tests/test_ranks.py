@@ -45,13 +45,14 @@ def folder(tmp_path_factory, base_folder) -> Path:
     """A study file per case."""
     folder = tmp_path_factory.mktemp("ranks")
     bases = {"decoder": base_folder}
+    more = {"train__micro_batch_tokens": 24, "distill__privileged_rollouts": 12}
     for kind in ("tied", "untied"):
         bases[f"llama-{kind}"] = llama(folder / kind, base_folder, kind == "tied")
     for case in ranks_program.CASES:
         model, sharding = case.rsplit("-", 1)
         hardware = {"processes": 2, "sharding": sharding}
-        changes = {"model__path": str(bases[model]), "train__micro_batch_tokens": 24, "hardware": hardware}
-        write_study(folder, **changes).rename(folder / f"{case}.yaml")
+        changes = {"model__path": str(bases[model]), "hardware": hardware}
+        write_study(folder, **changes, **more).rename(folder / f"{case}.yaml")
     return folder
 
 
@@ -82,10 +83,11 @@ def assert_close(found, expected, where: str = "") -> None:
 @pytest.mark.parametrize("case", ranks_program.CASES)
 def test_two_processes_compute_what_one_does(folder, two, case):
     one, found = ranks_program.three_steps(folder, case), two["steps"][case]
-    assert min(record["demonstrations"] for record in one["records"]) > 0  # on cliffs
-    assert all(record["cliffs"] > 0 and record["cliff_fraction"] < 1 for record in one["records"])
-    assert all(abs(record["policy_loss"]) > 1e-4 and record["distill_loss"] > 1e-4 for record in one["records"])
-    assert max(float(value.abs().max()) for name, value in one["state"].items() if "gradient" in name) > 1e-3
+    # The odd number of demonstrations in some step, and a gradient of both terms: else equality would prove little.
+    demonstrations = [record["demonstrations"] for record in one["records"]]
+    assert sum(demonstrations) > 3 and any(count % 2 for count in demonstrations)
+    assert all(record["grad_norm_policy"] > 0.01 for record in one["records"])
+    assert max(record["grad_norm_distill"] for record in one["records"]) > 0.01
     for step, (mine, theirs) in enumerate(zip(one["records"], found["records"], strict=True)):
         assert_close(theirs, mine, f"step {step}")
     assert_close(found["state"], one["state"])
