@@ -102,21 +102,27 @@ def _save(trainer: Trainer, step: int, evals: list[pd.DataFrame]) -> None:
 def _hand_over(trainer: Trainer, evals: list[pd.DataFrame], record: dict) -> None:
     """Write the results folder: model, metrics, evaluations and, last, the provenance with the hashes of them all."""
     run, metrics = trainer.run, trainer.run.state_folder / METRICS
-    weights = ranks.collect(trainer.policy.state_dict().items())
+    if ranks.is_main():
+        remove(run.folder / "run.json")  # what an earlier one says of these files is about to be wrong
+    save_policy(trainer, run.folder / "model")
     if not ranks.is_main():
         return
-
-    def save_model(folder: Path) -> None:
-        trainer.policy.save_pretrained(folder, state_dict=weights)
-        trainer.tokenizer.save_pretrained(folder)
-
-    remove(run.folder / "run.json")  # what an earlier one says of these files is about to be wrong
-    write_atomic(run.folder / "model", save_model)
     write_atomic(run.folder / METRICS, lambda out: shutil.copyfile(metrics, out))
     _write_evals(trainer, run.folder / EVALS, evals)
     identity = {"run": run.name, "run_hash": run.hash, "seed": run.seed, "config": run.resolved}
     files = [*(run.folder / "model").iterdir(), run.folder / METRICS, run.folder / EVALS]
     write_record(run.folder / "run.json", record | {"tokens": _tokens(metrics)} | identity, files)
+
+
+def save_policy(trainer: Trainer, folder: Path) -> None:
+    """Write weights and tokenizer as a Hugging Face folder; called by every rank, as shards are gathered."""
+    weights = ranks.collect(trainer.policy.named_parameters())  # tied ones once, unlike in a state_dict
+
+    def write(out: Path) -> None:
+        trainer.policy.save_pretrained(out, state_dict=weights)
+        trainer.tokenizer.save_pretrained(out)
+
+    ranks.from_main(lambda: write_atomic(folder, write))
 
 
 def _write_evals(trainer: Trainer, out: Path, evals: list[pd.DataFrame]) -> None:

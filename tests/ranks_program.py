@@ -11,6 +11,7 @@ from hdpo import ranks
 from hdpo.checkpoint import load_checkpoint, save_checkpoint
 from hdpo.config import load_study
 from hdpo.errors import UserError
+from hdpo.train import save_policy
 from hdpo.trainer import Trainer
 
 # Study file and run. Of the micro-batches of 24 tokens one rank has more than the other.
@@ -51,17 +52,18 @@ def three_steps(folder: Path, case: str) -> dict:
     records = steps(trainer, range(3))
     problems, random = trainer.problems[:7], torch.Generator().manual_seed(0)
     outcomes = trainer.scorer.evaluate(trainer.sampler, problems, 3, 1.0, random)  # 7 problems: shares of 3 and 4
+    save_policy(trainer, folder / f"{case}-{ranks.size()}")
     return {"records": records, "state": state(trainer), "outcomes": outcomes.to_dict("list")}
 
 
 def resumed_steps(folder: Path, case: str) -> tuple[dict, dict]:
-    """Steps 2 and 3, and the state after them: of a trainer that goes on, and of one that goes on from a checkpoint."""
+    """Step 1 and the state after it: of a trainer that goes on, and of one that goes on from its checkpoint."""
     going_on, resumed = trainer_of(folder, case), trainer_of(folder, case)
-    steps(going_on, range(2))
-    place = (folder / f"state-{case}", 2, "0" * 12)
+    steps(going_on, range(1))
+    place = (folder / f"state-{case}", 1, "0" * 12)
     save_checkpoint(*place, going_on.policy, going_on.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
     load_checkpoint(place[0], place[2], resumed.policy, resumed.optimizer)
-    return tuple({"records": steps(trainer, range(2, 4)), "state": state(trainer)} for trainer in (going_on, resumed))
+    return tuple({"records": steps(trainer, range(1, 2)), "state": state(trainer)} for trainer in (going_on, resumed))
 
 
 def said(fails: Callable[[], object]) -> list[str]:
