@@ -26,6 +26,11 @@ def is_rank() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process speaks for its job, as the only one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def launch(count: int, arguments: list[str]) -> int:
     """Run `hdpo` with `arguments` in `count` processes; the exit code of the first that fails, or 0.
 

@@ -101,19 +101,25 @@ def sum_gradients(gradients: Iterable[Tensor]) -> None:
                 dist.all_reduce(gradient)
 
 
-def shard(model: nn.Module) -> None:
+def shard(model: nn.Module, is_trained: bool) -> None:
     """Spread every decoder layer's weights over the ranks, and the embedding, last norm and head (FSDP2).
 
-    Gradients come back as sums. Each forward pass gathers a layer's weights for as long as it runs, so all ranks must
-    make equally many. The root's stay from forward to backward: the head is called outside of its `forward`, chunk by
-    chunk, which therefore is the base model's, from tokens to hidden states.
+    If it is trained, the shards are float32 whatever it computes in: the optimiser's weights. Gradients come back as
+    float32 sums. Each forward pass gathers a layer's weights for as long as it runs, so all ranks must make equally
+    many. The root's stay from forward to backward: the head is called outside of its `forward`, chunk by chunk, which
+    therefore is the base model's, from tokens to hidden states.
     """
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    precision = MixedPrecisionPolicy(next(model.parameters()).dtype, reduce_dtype=torch.float32)
+    if is_trained:
+        model.float()
+    how = {"mesh": init_device_mesh(model.device.type, (size(),)), "mp_policy": precision}
     kinds = getattr(model, "_no_split_modules", None) or ["Layer"]  # transformers' name for a layer's class, or ours
     for layer in [module for module in model.modules() if type(module).__name__ in kinds]:
-        fully_shard(layer)
-    fully_shard(model)
+        fully_shard(layer, **how)
+    fully_shard(model, **how)
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)

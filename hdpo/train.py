@@ -66,7 +66,8 @@ def train_run(run: Run) -> Path:
         with located(f"{name} step {steps}"):
             evals.append(evaluate_during_training(trainer, steps))
         seconds = round(time.perf_counter() - began, 1)
-        _hand_over(trainer, evals, started | {"resumed_after_step": done, "seconds": seconds})
+        record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds}
+        _hand_over(trainer, evals, started | record)
     return run.folder
 
 
@@ -116,7 +117,9 @@ def _hand_over(trainer: Trainer, evals: list[pd.DataFrame], record: dict) -> Non
 
 def save_policy(trainer: Trainer, folder: Path) -> None:
     """Write weights and tokenizer as a Hugging Face folder; called by every rank, as shards are gathered."""
+    dtype = getattr(torch, trainer.run.study.model.dtype)  # shards are float32
     weights = ranks.collect(trainer.policy.named_parameters())  # tied ones once, unlike in a state_dict
+    weights = {name: weight.to(dtype) for name, weight in weights.items()}
 
     def write(out: Path) -> None:
         trainer.policy.save_pretrained(out, state_dict=weights)

@@ -56,13 +56,12 @@ class Trainer:
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
-        self.is_sharded = ranks.size() > 1 and study.hardware.sharding == "shard"
-        self.policy = self._load()
+        self.policy = self._load(is_trained=True)
         self.sampler = self._sampler(self.policy)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
-            self.teacher = self._load() if frozen else self.policy
+            self.teacher = self._load(is_trained=False) if frozen else self.policy
             self.teacher_sampler = self._sampler(self.teacher)
         optimizer = study.train.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -214,14 +213,15 @@ class Trainer:
         mine = parts[ranks.rank()]
         for group in mine:
             yield {row: equal[row] for row in group}
-        if self.is_sharded:
+        if ranks.is_sharded(self.policy):
             for _ in range(max(map(len, parts)) - len(mine)):
                 yield {next(iter(equal)): []}
 
-    def _load(self) -> torch.nn.Module:
-        model = load_policy(self.run.study.base_path, self.run.study.model.dtype)
-        if self.is_sharded:
-            ranks.shard(model)
+    def _load(self, is_trained: bool) -> torch.nn.Module:
+        study = self.run.study
+        model = load_policy(study.base_path, study.model.dtype)
+        if ranks.size() > 1 and study.hardware.sharding == "shard":
+            ranks.shard(model, is_trained)
         return model
 
     def _sampler(self, model: torch.nn.Module) -> Sampler:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hdpo.config import Study
 from hdpo.errors import UserError
+from hdpo.launch import is_first
 from hdpo.schema import MathTask
 from hdpo.tasks import Problem, Task, Verdict
 from hdpo.tasks.grading import BOX, grade, last_boxed
@@ -102,7 +103,7 @@ class WrittenMath(Task):
             dropped.student_too_long += len(problems) - len(student)
             dropped.teacher_too_long += len(student) - len(teacher)
             kept += list(teacher)
-        if dropped != Dropped():
+        if dropped != Dropped() and is_first():
             reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in vars(dropped).items())
             print(f"{self.config.name}, {name}: {len(kept)} of {len(numbers)} rows kept ({reasons})", file=sys.stderr)
         return np.array(kept, dtype=np.int64), dropped
