@@ -42,8 +42,10 @@ class Scorer:
         texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in mine])
         group = len(completions) // max(1, len(problems))
         asked = ranks.share([problem for problem in problems for _ in range(group)])
-        rewards = [self.task.reward(problem, text) for problem, text in zip(asked, texts, strict=True)]
-        scores = torch.cat([torch.tensor(part) for part in ranks.gather(rewards)]).reshape(len(problems), group)
+        rewards = ranks.from_all(
+            lambda: torch.tensor([self.task.reward(problem, text) for problem, text in zip(asked, texts, strict=True)])
+        )
+        scores = torch.cat(rewards).reshape(len(problems), group)
         require_finite("rewards", scores)
         return scores
 

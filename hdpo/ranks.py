@@ -84,13 +84,24 @@ def gather_count(mine: int) -> list[int]:
     return torch.cat(everyone).tolist()
 
 
-def from_main(function: Callable[[], T]) -> T:
-    """What `function` returns on rank 0, on every rank; where it raises, rank 0 ends and the others with it."""
+def from_all(function: Callable[[], T]) -> list[T]:
+    """What `function` returns on each rank, on every rank; an error of one is raised by all."""
     if size() == 1:
-        return function()
-    result = [function() if is_main() else None]
-    dist.broadcast_object_list(result)
-    return result[0]
+        return [function()]
+    try:
+        mine = function(), None
+    except (UserError, OSError) as error:
+        mine = None, error
+    everyone = gather(mine)
+    for _, error in everyone:
+        if error is not None:
+            raise error
+    return [result for result, _ in everyone]
+
+
+def from_main(function: Callable[[], T]) -> T:
+    """What `function` returns on rank 0, on every rank, which wait for it; its error is raised by all."""
+    return from_all(lambda: function() if is_main() else None)[0]
 
 
 def sum_gradients(gradients: Iterable[Tensor]) -> None:

@@ -11,6 +11,7 @@ from hdpo import ranks
 from hdpo.checkpoint import load_checkpoint, save_checkpoint
 from hdpo.config import load_study
 from hdpo.errors import UserError
+from hdpo.finite import NotFinite
 from hdpo.train import save_policy
 from hdpo.trainer import Trainer
 
@@ -79,6 +80,13 @@ def errors(folder: Path, case: str) -> dict[str, list[str]]:
     """Of numbers that go wrong on the last rank only, on each rank."""
     found = {}
     is_last = ranks.rank() == ranks.size() - 1
+
+    def refuse(*_):
+        raise NotFinite("rewards: neither 0 nor 1")
+
+    trainer = trainer_of(folder, case)
+    trainer.task.reward = refuse if is_last else reward
+    found["task"] = said(lambda: trainer.step(0))
     trainer = trainer_of(folder, case)
     trainer.task.reward = lambda *_: float("nan") if is_last else 0.0
     found["reward"] = said(lambda: trainer.step(0))
