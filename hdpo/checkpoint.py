@@ -1,7 +1,7 @@
 """Checkpoints: whole or absent, checked by hash, nothing pickled.
 
-A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights, AdamW's moments, the metrics and
-evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
+A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics
+and evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
 `hdpo.rng`), and the schedule is a function of the step. A damaged checkpoint is named, and the one before it is used.
 """
 
@@ -36,7 +36,7 @@ def save_checkpoint(
     folder: Path,
     step: int,
     run_hash: str,
-    model: nn.Module,
+    weights: dict[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
     write_metrics: Callable[[Path], Any],
     write_evals: Callable[[Path], Any],
@@ -45,7 +45,7 @@ def save_checkpoint(
 
     Called by every rank, as shards are gathered; rank 0 writes, so that any number of ranks can go on from there.
     """
-    weights, moments = ranks.collect(model.named_parameters()), ranks.collect(_moments(model, optimizer))
+    moments, weights = ranks.collect(_moments(weights, optimizer)), ranks.collect(weights.items())
 
     def write(out: Path) -> None:
         out.mkdir()
@@ -61,7 +61,9 @@ def save_checkpoint(
             remove(old)
 
 
-def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: torch.optim.AdamW) -> Checkpoint | None:
+def load_checkpoint(
+    folder: Path, run_hash: str, weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW
+) -> Checkpoint | None:
     """Restore the newest good checkpoint in `folder`; None where there is no checkpoint at all.
 
     Damaged ones are named on stderr and, once one before them is found good, removed. Rank 0 looks, all read.
@@ -71,7 +73,7 @@ def load_checkpoint(folder: Path, run_hash: str, model: nn.Module, optimizer: to
     """
     found = ranks.from_main(lambda: _newest_good(folder, run_hash))
     if found is not None:
-        _restore(found.folder, model, optimizer)
+        _restore(found.folder, weights, optimizer)
     return found
 
 
@@ -112,18 +114,18 @@ def _verified(folder: Path, run_hash: str) -> Checkpoint:
     return Checkpoint(state["step"], folder)
 
 
-def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    weights, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
+def _restore(folder: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> None:
+    saved, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(ranks.place(weights[name], parameter))
+        for name, weight in weights.items():
+            weight.copy_(ranks.place(saved[name], weight))
             if f"{name}/exp_avg" in moments:
-                optimizer.state[parameter] = {
-                    key: ranks.place(moments[f"{name}/{key}"], parameter) for key in ("exp_avg", "exp_avg_sq")
-                } | {"step": moments[f"{name}/step"].to(parameter.device)}
+                optimizer.state[weight] = {
+                    key: ranks.place(moments[f"{name}/{key}"], weight) for key in ("exp_avg", "exp_avg_sq")
+                } | {"step": moments[f"{name}/step"].to(weight.device)}
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+def _moments(weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, weight in weights.items():
+        for key, value in optimizer.state.get(weight, {}).items():
             yield f"{name}/{key}", value

@@ -65,6 +65,10 @@ class Study(Section):
                 f"hardware.{key} is {self.hardware.ranks}, which must divide train.prompts_per_step,"
                 f" {self.train.prompts_per_step}"
             )
+        if self.model.attention == "flash_attention_2" and (
+            self.model.dtype != "bfloat16" or self.train.backend != "vllm"
+        ):
+            raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
         return self
 
     @property

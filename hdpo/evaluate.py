@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ from hdpo import ranks
 from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import read_record, verify_files, write_atomic, write_record
-from hdpo.finite import located, require_finite
+from hdpo.finite import located
 from hdpo.policy import encode, load_policy, load_tokenizer
 from hdpo.provenance import provenance
 from hdpo.rng import generator
 from hdpo.sampler import Sampler
-from hdpo.tasks import Problem, Task, load_task, problem_set_hash
+from hdpo.tasks import Problem, Task, Verdict, load_task, problem_set_hash
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the verifier says of P·n responses, in problem-major order."""
+
+    rewards: torch.Tensor  # R, [P, n]
+    texts: list[str]
+    verdicts: Counter[str]  # how many of each; empty if the task's verifier knows only right and wrong
 
 
 @dataclass(frozen=True)
@@ -29,25 +39,29 @@ class Scorer:
     tokenizer: Any
 
     def score(self, problems: list[Problem], completions: list[torch.Tensor]) -> torch.Tensor:
-        """R of every completion, [P, n], from P problems and P·n completions in problem-major order.
+        """R of every completion, [P, n]: the rewards of `judge`."""
+        return self.judge(problems, completions).rewards
+
+    def judge(self, problems: list[Problem], completions: list[torch.Tensor]) -> Judged:
+        """Judge P·n completions of P problems, in problem-major order, in one call of the verifier.
 
         Only the end token is no part of a response: a padding or unknown token inside makes another text.
         Every rank scores its share and returns the scores of all.
 
         Raises:
-            NotFinite: a reward is NaN or infinite.
+            NotFinite: a reward is neither 0 nor 1.
         """
         end = self.tokenizer.eos_token_id
         mine = ranks.share(completions)
         texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in mine])
         group = len(completions) // max(1, len(problems))
         asked = ranks.share([problem for problem in problems for _ in range(group)])
-        rewards = ranks.from_all(
-            lambda: torch.tensor([self.task.reward(problem, text) for problem, text in zip(asked, texts, strict=True)])
-        )
-        scores = torch.cat(rewards).reshape(len(problems), group)
-        require_finite("rewards", scores)
-        return scores
+        judged = ranks.from_all(lambda: (self.task.judge(asked, texts), texts))
+        verdicts = [verdict for part, _ in judged for verdict in part]
+        texts = [text for _, part in judged for text in part]
+        rewards = torch.tensor([float(verdict == Verdict.CORRECT) for verdict in verdicts])
+        counted = Counter(verdict.value for verdict in verdicts) if self.task.verifier_can_fail else Counter()
+        return Judged(rewards.reshape(len(problems), group), texts, counted)
 
     def evaluate(
         self,

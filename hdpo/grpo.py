@@ -42,3 +42,14 @@ def clipped_surrogate(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: 
     """
     ratio = (logp - old_logp).exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).sum()
+
+
+def truncated_importance(old_logp: Tensor, sampler_logp: Tensor, cap: float) -> Tensor:
+    """min(π_old / π_sampler, C) per token, [M], without gradient: what the loss of each token is multiplied by.
+
+    Rollouts come from the sampler's probabilities, which another engine or number format makes differ from the
+    trainer's π_old: the policy that is trained is not quite the one that acted. Truncated importance sampling corrects
+    that with bounded variance (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL
+    training"). A weight is not negative, so it may multiply the advantage instead, inside the surrogate's minimum.
+    """
+    return (old_logp - sampler_logp).exp().clamp_max(cap).detach()

@@ -66,9 +66,9 @@ class RatioStatistics:
         }
 
 
-def step_record(step: int, rewards: Tensor, rollouts, demonstrations, updated: dict[str, Any], clock: Clock):
-    """The metrics of one step: rewards [P, G], what `Trainer.update` returned, tokens and seconds of each phase."""
-    cliffs = cliff_mask(rewards)
+def step_record(step: int, judged, rollouts, demonstrations, updated: dict[str, Any], clock: Clock):
+    """The metrics of one step: what was judged, what `Trainer.update` returned, tokens and seconds of each phase."""
+    rewards, cliffs = judged.rewards, cliff_mask(judged.rewards)
     tokens = {
         "rollout": len(rollouts.logp),
         "privileged": demonstrations.drawn_tokens,
@@ -86,12 +86,22 @@ def step_record(step: int, rewards: Tensor, rollouts, demonstrations, updated: d
         "cliffs": int(cliffs.sum()),
         "privileged_pass_rate": len(demonstrations) / demonstrations.drawn if demonstrations.drawn else None,
         "demonstrations": len(demonstrations),
+        **(_verdicts(judged, demonstrations) if judged.verdicts else {}),
         "entropy": float(rollouts.entropy.mean()),
         "response_length": float(rollouts.sequences.lengths.float().mean()),
         **{name: value for name, value in updated.items() if name != "trained_tokens"},
         "tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},
+    }
+
+
+def _verdicts(judged, demonstrations) -> dict[str, Any]:
+    """How many responses got which verdict, and the share of demonstrations that only repeat y*."""
+    return {
+        "verdicts": dict(judged.verdicts),
+        "privileged_verdicts": dict(demonstrations.verdicts),
+        "echo_share": demonstrations.echoes / len(demonstrations) if len(demonstrations) else None,
     }
 
 

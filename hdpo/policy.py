@@ -1,23 +1,28 @@
 """The policy: a causal language model, and the one place that shifts and masks.
 
-A batch is a list of prompts and a list of completions. Rows are padded on the right only, so causal attention
-needs no padding mask, and every result comes back flattened to the M completion tokens, without padding.
+A batch is a list of prompts and a list of completions. Rows are padded on the right only, or joined to one, so causal
+attention needs no padding mask, and every result comes back flattened to the M completion tokens, without padding.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from hdpo.decoder import Decoder, KVCache
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.ranks import is_sharded
 from hdpo.tokenizer import WordTokenizer
+
+LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, every batch of a small one
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,16 @@ class Sequences:
 
 
 def completion_logits(model: nn.Module, batch: Sequences, share_prompts: bool = False) -> Tensor:
-    """Logits that predict each completion token, [M, V]: position p−1+t of a row predicts its completion token t.
+    """Logits that predict each completion token, [M, V], where they are small enough to exist whole."""
+    return head(model, completion_hidden(model, batch, share_prompts))
+
+
+def completion_hidden(model: nn.Module, batch: Sequences, share_prompts: bool = False) -> Tensor:
+    """Hidden states that predict each completion token, [M, D]: position p−1+t of a row predicts its token t.
 
     With `share_prompts` the model reads each different prompt once, and every completion attends to it, forward and
-    backward: the same function, less work where G rollouts share a prompt.
+    backward: the same function, less work where G rollouts share a prompt. Not under gradient checkpointing, which
+    would fill the cache twice, nor under flash attention, which takes no such mask.
 
     Raises:
         ValueError: an empty prompt, which leaves the first completion token without a prediction.
@@ -92,24 +103,38 @@ def completion_logits(model: nn.Module, batch: Sequences, share_prompts: bool = 
     for row, prompt in enumerate(batch.prompts):
         if len(prompt) == 0:
             raise ValueError(f"sequence {row}: empty prompt")
-    hidden = _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
-    return head(model, hidden)
+    return _shared_prompt_hidden(model, batch) if share_prompts else _hidden(model, batch)
+
+
+def packs(model: nn.Module) -> bool:
+    """Whether sequences are joined to one row without padding: flash attention keeps them apart by their positions.
+
+    SDPA would compute the whole square of the joined row, so it gets padded rows of similar length.
+    """
+    return not isinstance(model, Decoder) and model.config._attn_implementation == "flash_attention_2"
 
 
 def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
-    """Hidden states that predict each completion token, [M, D]."""
-    rows, columns, sequences = [], [], []
-    for row, (prompt, completion) in enumerate(zip(batch.prompts, batch.completions, strict=True)):
-        sequences.append(torch.cat([prompt, completion[:-1]]))  # the last token predicts nothing we need
-        rows.append(torch.full((len(completion),), row))
-        columns.append(torch.arange(len(prompt) - 1, len(prompt) - 1 + len(completion)))
-    ids = pad_sequence(sequences, batch_first=True).to(model.device)
+    inputs = [torch.cat([p, c[:-1]]) for p, c in zip(batch.prompts, batch.completions, strict=True)]  # all but the last
+    lengths = torch.tensor([len(row) for row in inputs])
+    if packs(model):
+        ids = torch.cat(inputs)[None]
+        starts = lengths.cumsum(0) - lengths
+        positions = torch.cat([torch.arange(length) for length in lengths.tolist()])[None].to(model.device)
+    else:
+        ids, positions = pad_sequence(inputs, batch_first=True), None
+        starts = torch.arange(len(inputs)) * ids.shape[1]
+    predict = [  # where the tokens that predict a completion stand
+        torch.arange(start + length - len(completion), start + length)
+        for start, length, completion in zip(starts.tolist(), lengths.tolist(), batch.completions, strict=True)
+    ]
+    ids = ids.to(model.device)
     if isinstance(model, Decoder):
         hidden = model(ids)  # [N, L, D]
     else:
-        output = body(model)(input_ids=ids, use_cache=False)
+        output = body(model)(input_ids=ids, position_ids=positions, use_cache=False)
         hidden = output.last_hidden_state
-    return hidden[torch.cat(rows), torch.cat(columns)]
+    return hidden.flatten(0, 1)[torch.cat(predict)]
 
 
 def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
@@ -144,6 +169,32 @@ def head(model: nn.Module, hidden: Tensor) -> Tensor:
     if isinstance(model, Decoder):
         return model.logits(hidden)
     return model.get_output_embeddings()(hidden).float()
+
+
+def per_token(model: nn.Module, function: Callable, hidden: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, ...]:
+    """function(logits, *others), from hidden states [M, D], without [M, V] logits that exist whole.
+
+    `function` maps logits [m, V] and the same m rows of `others` to one or several tensors [m, ...], every row by
+    itself. Beyond `LOGITS_CHUNK` logits it is called chunk by chunk, and backward computes a chunk's logits again.
+    """
+
+    def of(hidden: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return function(head(model, hidden), *others)
+
+    size = max(1, LOGITS_CHUNK // _vocabulary(model))
+    if len(hidden) <= size:
+        return of(hidden, *others)
+    chunks = zip(*(rows.split(size) for rows in (hidden, *others)), strict=True)
+    results = [checkpoint(of, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+    if isinstance(results[0], Tensor):
+        return torch.cat(results)
+    return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+
+
+def _vocabulary(model: nn.Module) -> int:
+    if isinstance(model, Decoder):
+        return model.config["vocab_size"]
+    return model.config.get_text_config().vocab_size
 
 
 class Reader:
@@ -188,31 +239,60 @@ def token_entropy(logits: Tensor) -> Tensor:
     return -(logp.exp() * logp).sum(-1)
 
 
-def load_policy(path: str | Path, dtype: str = "float32") -> nn.Module:
+def load_policy(
+    path: str | Path, dtype: str = "float32", attention: str = "sdpa", gradient_checkpointing: bool = False
+) -> nn.Module:
     """A Hugging Face causal LM from a folder or the hub, weights from safetensors only, no remote code.
 
-    A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model.
+    A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model, as does a model with
+    gradient checkpointing: its layers' inputs alone are kept for backward, which computes the rest again.
 
     Raises:
-        UserError: nothing there, not a model, or changed since its provenance was written.
+        UserError: nothing there, not a model, or changed since its provenance was written; no flash attention here.
     """
+    if attention == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise UserError(
+            "model.attention flash_attention_2: the package flash-attn is not installed; use sdpa without it"
+        )
     _require_folder(path, "config.json")
     if (Path(path) / "provenance.json").is_file():
         verify_files(Path(path) / "provenance.json")
     on_gpu = torch.cuda.is_available()
     try:
-        if not on_gpu and dtype == "float32" and Decoder.reads(Path(path)):
+        if not on_gpu and dtype == "float32" and not gradient_checkpointing and Decoder.reads(Path(path)):
             return Decoder.load(Path(path))
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+            str(path),
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
+        if gradient_checkpointing:
+            _recompute_layers(model)
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
         raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
     return model.to("cuda" if on_gpu else "cpu").eval()
+
+
+def _recompute_layers(model: nn.Module) -> None:
+    """Gradient checkpointing; transformers' own works in training mode only, in which dropout would set in."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    def recomputed(forward: Callable, *args, **kwargs):
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError("its layers cannot be recomputed: train.gradient_checkpointing must be false")
+    for layer in layers:
+        layer.forward = partial(recomputed, layer.forward)
 
 
 def load_tokenizer(path: str | Path):

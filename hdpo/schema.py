@@ -106,7 +106,8 @@ class Gsm8k(MathTask):
 
 class Model(Section):
     path: Place | None  # a folder or a hub name; null: the `base` stage trains it
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16"]  # of computing; the weights that the optimiser moves are float32
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"  # flash: sequences packed without padding
     max_length: Count  # prompt and response together, tokens
 
 
@@ -154,10 +155,12 @@ class Train(Section):
     backend: Literal["transformers", "vllm"] = "transformers"
     optimizer: Optimizer
     clip: Positive = 0.2  # ε of the ratio clip
+    importance_cap: Positive | None = None  # C of truncated importance sampling between sampler and trainer; null: none
     baseline: Literal["leave_one_out", "mean"] = "leave_one_out"
     normalize_advantages: bool = True  # divide by the standard deviation of the other rewards
     updates_per_batch: Count = 1  # optimiser steps on one batch of rollouts
     micro_batch_tokens: Count  # padded tokens per forward pass: memory, not mathematics
+    gradient_checkpointing: bool = False  # keep each layer's input only and compute the rest twice: memory again
     checkpoint_every: Count  # steps
     log_gradient_norms: bool = False  # the norm of each loss term's gradient
 
@@ -175,6 +178,7 @@ class Distill(Section):
     tail: Literal["exact", "paper"] = "exact"  # ½·P_rest·ln 2, or P_rest·ln 2 as printed
     privileged_rollouts: Count = 4  # per cliff prompt; the paper does not state it
     max_cliffs: Count = 32  # per step
+    offload_teacher: bool = False  # a frozen teacher waits in the CPU's memory while it is not asked
 
 
 class Evaluate(Section):

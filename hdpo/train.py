@@ -18,7 +18,9 @@ from hdpo.evaluate import write_outcomes
 from hdpo.files import lock, remove, write_atomic, write_record
 from hdpo.finite import located
 from hdpo.interrupt import Interrupted, stop_signals
+from hdpo.masters import round_into
 from hdpo.metrics import MetricsFile
+from hdpo.plan.memory import require_gpu_memory
 from hdpo.progress import progress
 from hdpo.provenance import provenance
 from hdpo.rng import generator
@@ -33,16 +35,19 @@ def train_run(run: Run) -> Path:
     the same bytes. The results folder appears only when the run is complete.
 
     Raises:
-        UserError: another process trains this run, or no checkpoint of it is usable.
+        UserError: another process trains this run, no checkpoint of it is usable, or the GPU is too small for it.
         NotFinite: names run, seed and step; the last checkpoint is untouched.
         Interrupted: stopped by a signal after a step, with that step saved.
     """
     torch.set_num_threads(run.study.hardware.threads_per_rank)
+    if torch.cuda.is_available():
+        require_gpu_memory(run)
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
     name = f"run {run.name} seed {run.seed}"
     with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
-        checkpoint = load_checkpoint(state, run.hash, trainer.policy, trainer.optimizer)
+        checkpoint = load_checkpoint(state, run.hash, trainer.weights, trainer.optimizer)
+        round_into(trainer.policy, trainer.weights)
         done = checkpoint.step if checkpoint else 0
         before = (checkpoint.folder / METRICS).read_bytes() if checkpoint else b""
         metrics = MetricsFile(state / METRICS if ranks.is_main() else Path(os.devnull), before)
@@ -93,7 +98,7 @@ def _save(trainer: Trainer, step: int, evals: list[pd.DataFrame]) -> None:
         state,
         step,
         run.hash,
-        trainer.policy,
+        trainer.weights,
         trainer.optimizer,
         write_metrics=lambda out: shutil.copyfile(state / METRICS, out),
         write_evals=lambda out: _write_evals(trainer, out, evals),

@@ -1,7 +1,10 @@
 """HDPO's training step, the paper's Algorithm 1."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,13 +12,22 @@ from torch import Tensor
 
 from hdpo import ranks
 from hdpo.config import Run
-from hdpo.distill import top_k_jsd
+from hdpo.distill import jsd_k, teacher_top_k
 from hdpo.errors import UserError
 from hdpo.evaluate import Scorer
 from hdpo.finite import NotFinite, require_finite
-from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
+from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+from hdpo.masters import master_weights, round_into
 from hdpo.metrics import Clock, RatioStatistics, step_record
-from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer, token_logp
+from hdpo.policy import (
+    Sequences,
+    completion_hidden,
+    encode,
+    load_policy,
+    load_tokenizer,
+    per_token,
+    token_logp,
+)
 from hdpo.rng import draw_prompts, generator
 from hdpo.sampler import Rollouts, Sampler
 from hdpo.schema import Optimizer
@@ -30,6 +42,8 @@ class Demonstrations:
     teacher: Sequences  # the same completions, token for token
     drawn: int  # privileged rollouts before the R = 1 filter
     drawn_tokens: int
+    verdicts: Counter[str] = field(default_factory=Counter)  # of those drawn, as in `Judged`
+    echoes: int = 0  # demonstrations that only repeat y*, which R = 1 cannot see; counted where verdicts are
 
     def __len__(self) -> int:
         return len(self.student)
@@ -56,24 +70,25 @@ class Trainer:
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
+        model, train = study.model, study.train
         self.policy = self._load(is_trained=True)
+        self.share_prompts = not train.gradient_checkpointing and model.attention != "flash_attention_2"
         self.sampler = self._sampler(self.policy)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
             self.teacher = self._load(is_trained=False) if frozen else self.policy
             self.teacher_sampler = self._sampler(self.teacher)
-        optimizer = study.train.optimizer
+        self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
+        optimizer = train.optimizer
         self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(),
+            self.weights.values(),
             lr=optimizer.learning_rate,
             betas=optimizer.betas,
             eps=optimizer.eps,
             weight_decay=optimizer.weight_decay,
             fused=True,
         )
-        for parameter in self.policy.parameters():  # so that a step without signal is still an AdamW step
-            parameter.grad = torch.zeros_like(parameter)
 
     def step(self, step: int) -> dict[str, Any]:
         """One step of Algorithm 1; returns its metrics. Steps count from 0."""
@@ -86,7 +101,8 @@ class Trainer:
             random = generator(seed, "rollout", step, self.policy.device)
             rollouts = self.sampler.sample(prompts, self.train.rollouts_per_prompt, temperature, random)
         with clock("reward"):
-            rewards = self.scorer.score(problems, rollouts.sequences.completions)  # R(x, y), [P, G]
+            judged = self.scorer.judge(problems, rollouts.sequences.completions)
+        rewards = judged.rewards  # R(x, y), [P, G]
         is_cliff = cliff_mask(rewards)  # C, [P]
         with clock("privileged"):
             cliffs = [problems[i] for i in torch.nonzero(is_cliff).flatten().tolist()]
@@ -96,7 +112,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.train.optimizer, step)
             updated = self.update(rollouts, advantages.flatten(), demonstrations)
-        return step_record(step, rewards, rollouts, demonstrations, updated, clock)
+        return step_record(step, judged, rollouts, demonstrations, updated, clock)
 
     def teach(self, cliffs: list[Problem], step: int) -> Demonstrations:
         """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*) on cliff prompts, those with R = 1 kept (section 3.2)."""
@@ -105,14 +121,17 @@ class Trainer:
             return NO_DEMONSTRATIONS
         group = self.distill.privileged_rollouts
         prompts = encode(self.tokenizer, [self.task.privileged_prompt(problem) for problem in cliffs])
-        random = generator(self.run.seed, "privileged", step, self.teacher.device)
-        privileged = self.teacher_sampler.sample(prompts, group, self.train.temperature, random).sequences
-        rewards = self.scorer.score(cliffs, privileged.completions)  # [cliffs, group]
-        kept = torch.nonzero(rewards.flatten() >= 1).flatten().tolist()  # R = 1
+        with self._teacher_at_hand():
+            random = generator(self.run.seed, "privileged", step, self.teacher.device)
+            privileged = self.teacher_sampler.sample(prompts, group, self.train.temperature, random).sequences
+        judged = self.scorer.judge(cliffs, privileged.completions)  # [cliffs, group]
+        kept = torch.nonzero(judged.rewards.flatten() >= 1).flatten().tolist()  # R = 1
         teacher = privileged.select(kept)
         plain = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in cliffs])
         student = Sequences([plain[i // group] for i in kept], teacher.completions)
-        return Demonstrations(student, teacher, len(privileged), int(privileged.lengths.sum()))
+        echoes = sum(self.task.is_echo(cliffs[i // group], judged.texts[i]) for i in kept) if judged.verdicts else 0
+        tokens = int(privileged.lengths.sum())
+        return Demonstrations(student, teacher, len(privileged), tokens, judged.verdicts, echoes)
 
     def update(self, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations) -> dict[str, Any]:
         """Optimiser steps on L = L_GRPO + λ · L_JSD; advantages are per sequence, [N].
@@ -133,15 +152,15 @@ class Trainer:
             policy_loss = self._backward_policy(rollouts, advantages, update == 0, old_logp, n_tokens, ratio)
             norms = {}
             if self.train.log_gradient_norms:
-                policy_gradient = [parameter.grad.clone() for parameter in self.policy.parameters()]
+                policy_gradient = [weight.grad.clone() for weight in self.weights.values()]
                 ranks.sum_gradients(policy_gradient)
                 norms["grad_norm_policy"] = _norm(policy_gradient)
             jsd = self._backward_distill(demonstrations, n_distill_tokens)
-            ranks.sum_gradients(parameter.grad for parameter in self.policy.parameters())
+            ranks.sum_gradients(weight.grad for weight in self.weights.values())
             if self.train.log_gradient_norms:
-                pairs = zip(self.policy.parameters(), policy_gradient, strict=True)
-                norms["grad_norm_distill"] = _norm([parameter.grad - before for parameter, before in pairs])
-            norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.train.optimizer.max_grad_norm)
+                pairs = zip(self.weights.values(), policy_gradient, strict=True)
+                norms["grad_norm_distill"] = _norm([weight.grad - before for weight, before in pairs])
+            norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.train.optimizer.max_grad_norm)
             norm = ranks.whole(norm)
             policy_loss, jsd = (sum(parts) for parts in zip(*ranks.gather((policy_loss, jsd)), strict=True))
             loss = policy_loss + self.run.distill_weight * jsd
@@ -150,7 +169,8 @@ class Trainer:
                     f"loss {loss} or gradient norm {float(norm)} is not finite (policy loss {policy_loss}, JSD {jsd})"
                 )
             self.optimizer.step()
-        norm_of_weights = torch.nn.utils.get_total_norm(self.policy.parameters())
+            round_into(self.policy, self.weights)
+        norm_of_weights = torch.nn.utils.get_total_norm(self.weights.values())
         require_finite("norm of the updated weights", ranks.whole(norm_of_weights))
         losses = {"policy_loss": policy_loss, "distill_loss": jsd, "loss": loss, "grad_norm": float(norm)}
         return losses | norms | ratio.metrics() | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
@@ -170,34 +190,38 @@ class Trainer:
         equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
         for copies in self._micro_batches(sequences, equal):
             batch = sequences.select(list(copies))
-            logits = completion_logits(self.policy, batch, share_prompts=True) / self.train.temperature
+            hidden = completion_hidden(self.policy, batch, self.share_prompts)  # [M, D]
             places = _places(batch, [len(rows) for rows in copies.values()])
-            logp = token_logp(logits, batch.tokens)[places]  # [M]
+            logp = per_token(self.policy, self._logp, hidden, batch.tokens)[places]  # [M]
             group = [row for rows in copies.values() for row in rows]
             index, lengths = sequences.token_index(group), sequences.lengths[group]
             if is_first:
                 old_logp[index] = logp.detach().cpu()
             old = old_logp[index].to(logp.device)
+            sampler_logp = rollouts.logp[index].to(logp.device)
             token_advantages = advantages[group].repeat_interleave(lengths).to(logp.device)
+            if self.train.importance_cap is not None:
+                token_advantages = token_advantages * truncated_importance(old, sampler_logp, self.train.importance_cap)
             loss = clipped_surrogate(logp, old, token_advantages, self.train.clip) / n_tokens
             loss.backward()
             total += float(loss.detach())
-            ratio.add(logp.detach(), old, rollouts.logp[index].to(logp.device), self.train.clip)
+            ratio.add(logp.detach(), old, sampler_logp, self.train.clip)
         return total
 
     def _backward_distill(self, demonstrations: Demonstrations, n_tokens: int) -> float:
         """Accumulate the gradient of λ · L_JSD and return L_JSD, in nats per token."""
-        total, equal = 0.0, demonstrations.teacher.distinct(list(range(len(demonstrations))))
-        for copies in self._micro_batches(demonstrations.teacher, equal):
-            teacher, student = (part.select(list(copies)) for part in (demonstrations.teacher, demonstrations.student))
-            with torch.no_grad():
-                teacher_logits = completion_logits(self.teacher, teacher, share_prompts=True)
-            student_logits = completion_logits(self.policy, student, share_prompts=True)
-            divergences = top_k_jsd(teacher_logits, student_logits, self.distill.top_k, self.distill.tail)  # [M]
+        equal = demonstrations.teacher.distinct(list(range(len(demonstrations))))
+        groups = list(self._micro_batches(demonstrations.teacher, equal))
+        targets = self._targets([demonstrations.teacher.select(list(copies)) for copies in groups])
+        total = 0.0
+        for copies, target in zip(groups, targets, strict=True):
+            student = demonstrations.student.select(list(copies))
+            hidden = completion_hidden(self.policy, student, self.share_prompts)
+            divergences = per_token(self.policy, partial(jsd_k, tail=self.distill.tail), hidden, *target)  # [M]
             places = _places(student, [len(rows) for rows in copies.values()])
-            jsd = divergences[places].sum() / n_tokens
-            (self.run.distill_weight * jsd).backward()
-            total += float(jsd.detach())
+            loss = divergences[places].sum() / n_tokens
+            (self.run.distill_weight * loss).backward()
+            total += float(loss.detach())
         return total
 
     def _micro_batches(self, sequences: Sequences, equal: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
@@ -206,10 +230,8 @@ class Trainer:
         Passes through sharded weights are made by all ranks together: a rank with fewer micro-batches ends with some
         of one row without a copy, which add exactly nothing.
         """
-        parts = [
-            list(sequences.micro_batches(ranks.share(list(equal), rank), self.train.micro_batch_tokens, True))
-            for rank in range(ranks.size())
-        ]
+        shares, most = [ranks.share(list(equal), rank) for rank in range(ranks.size())], self.train.micro_batch_tokens
+        parts = [list(sequences.micro_batches(share, most, self.share_prompts)) for share in shares]
         mine = parts[ranks.rank()]
         for group in mine:
             yield {row: equal[row] for row in group}
@@ -219,10 +241,35 @@ class Trainer:
 
     def _load(self, is_trained: bool) -> torch.nn.Module:
         study = self.run.study
-        model = load_policy(study.base_path, study.model.dtype)
+        recomputes = is_trained and study.train.gradient_checkpointing
+        model = load_policy(study.base_path, study.model.dtype, study.model.attention, recomputes)
         if ranks.size() > 1 and study.hardware.sharding == "shard":
             ranks.shard(model, is_trained)
         return model
+
+    @torch.no_grad()
+    def _targets(self, batches: list[Sequences]) -> list[tuple[Tensor, Tensor]]:
+        """The teacher's top k at each completion token of each batch: log-probs and tokens, [M, K] each."""
+        if not batches:
+            return []
+        top_k = partial(teacher_top_k, k=self.distill.top_k)
+        with self._teacher_at_hand():
+            hidden = (completion_hidden(self.teacher, batch, self.share_prompts) for batch in batches)
+            return [per_token(self.teacher, top_k, states) for states in hidden]
+
+    def _logp(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """log π_θ(token) at the sampling temperature, [M]."""
+        return token_logp(logits / self.train.temperature, tokens)
+
+    @contextmanager
+    def _teacher_at_hand(self) -> Iterator[None]:
+        """Inside, the teacher is where the policy is; outside, a frozen one that is offloaded waits in CPU memory."""
+        offloaded = self.distill.offload_teacher and not (self.teacher is self.policy or ranks.is_sharded(self.teacher))
+        if offloaded:
+            self.teacher.to(self.policy.device)
+        yield
+        if offloaded:
+            self.teacher.to("cpu")
 
     def _sampler(self, model: torch.nn.Module) -> Sampler:
         return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)

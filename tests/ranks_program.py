@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hdpo import ranks
+from hdpo import policy, ranks
 from hdpo.checkpoint import load_checkpoint, save_checkpoint
 from hdpo.config import load_study
 from hdpo.errors import UserError
@@ -62,8 +62,8 @@ def resumed_steps(folder: Path, case: str) -> tuple[dict, dict]:
     going_on, resumed = trainer_of(folder, case), trainer_of(folder, case)
     steps(going_on, range(1))
     place = (folder / f"state-{case}", 1, "0" * 12)
-    save_checkpoint(*place, going_on.policy, going_on.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
-    load_checkpoint(place[0], place[2], resumed.policy, resumed.optimizer)
+    save_checkpoint(*place, going_on.weights, going_on.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
+    load_checkpoint(place[0], place[2], resumed.weights, resumed.optimizer)
     return tuple({"records": steps(trainer, range(1, 2)), "state": state(trainer)} for trainer in (going_on, resumed))
 
 
@@ -105,6 +105,7 @@ def errors(folder: Path, case: str) -> dict[str, list[str]]:
 def main(folder: Path, out: Path) -> None:
     ranks.start(load_study(folder / "decoder-replicate.yaml"))
     torch.set_num_threads(1)
+    policy.LOGITS_CHUNK = 400  # some five tokens: the head of a sharded model runs often outside of its root's forward
     results = {
         "steps": {case: three_steps(folder, case) for case in CASES},
         "resumed": {case: resumed_steps(folder, case) for case in ("decoder-replicate", "llama-tied-shard")},

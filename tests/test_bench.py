@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from hdpo.bench.report import write_report
 from hdpo.bench.startup import parse_import_times
 from hdpo.bench.timing import alternate, ratio
 from hdpo.errors import UserError
+from hdpo.evaluate import Judged
 from hdpo.files import write_json
 from hdpo.plan.shape import Shape
 from hdpo.trainer import Trainer
@@ -105,16 +107,17 @@ class Given:
 
     rewards: torch.Tensor
 
-    def score(self, problems, completions):
-        return self.rewards.clone()
+    def judge(self, problems, completions):
+        return Judged(self.rewards.clone(), [], Counter())
 
 
 def test_forced_cliffs_are_exactly_the_first_prompts_and_spare_privileged_rollouts():
     rollouts = torch.tensor([[1.0, 0, 1], [0, 1, 1], [0, 0, 0]])
-    forced = ForcedCliffs(Given(rollouts), group=3, cliffs=1).score([], [])
+    forced = ForcedCliffs(Given(rollouts), group=3, cliffs=1).judge([], []).rewards
     assert forced.tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]  # the natural cliff beyond the first gets one success
     privileged = torch.tensor([[0.0, 1], [0, 0]])
-    assert ForcedCliffs(Given(privileged), group=3, cliffs=2).score([], []).tolist() == privileged.tolist()
+    spared = ForcedCliffs(Given(privileged), group=3, cliffs=2).judge([], []).rewards
+    assert spared.tolist() == privileged.tolist()
 
 
 def test_a_still_study_repeats_its_step_on_forced_cliffs(make_study, trained_base):

@@ -50,7 +50,7 @@ def test_contenders_get_the_same_reward_for_the_same_answers(monkeypatch):
     texts = [answer for problem in problems for answer in (problem.hint, problem.hint + " , 1 + 1 = 2")]
     completions = [torch.tensor(ids) for ids in trainer.tokenizer(texts, add_special_tokens=False)["input_ids"]]
     own, work = Size("own", group=2), Work(2)
-    kit = KitScorer(trainer.scorer, own, work).score(problems, completions)
+    kit = KitScorer(trainer.scorer, own, work).judge(problems, completions).rewards
     prompts = [trainer.task.student_prompt(problem) for problem in problems for _ in range(2)]
     theirs = trl_reward(own, trainer.task, problems, work)(prompts, texts, [ids.tolist() for ids in completions])
     assert kit.flatten().tolist() == theirs == [1.0, 0.0] * 3

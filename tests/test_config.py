@@ -73,6 +73,8 @@ def test_paper_scale_has_the_values_of_table_2():
         ({"train__prompts_per_step": 65}, r"larger than task.problems.train"),
         ({"train__max_response_tokens": 64}, r"smaller than model.max_length"),
         ({"pretrain__hint_share": 0.95}, r"must stay below 1"),
+        ({"model__attention": "flash_attention_2"}, r"flash_attention_2 wants model.dtype bfloat16 and .*vllm"),
+        ({"train__importance_cap": 0.0}, r"importance_cap: .*greater than 0"),
     ],
 )
 def test_bad_values_are_one_line_that_names_the_key(tmp_path, changes, expected, capsys):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
+from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
 
 
 def rewards_with(successes: int, group: int = 16) -> torch.Tensor:
@@ -73,3 +73,18 @@ def test_clipped_tokens_stop_pushing():
     logp = torch.tensor([math.log(1.5), math.log(0.5)], requires_grad=True)
     clipped_surrogate(logp, torch.zeros(2), torch.tensor([1.0, -1.0]), clip=0.2).backward()
     assert logp.grad.tolist() == [0.0, 0.0]
+
+
+def test_truncated_importance_by_hand():
+    # π_old / π_sampler = 0.2/0.1, 0.1/0.2, 0.5/0.1, 0.3/0.3; the third is cut to 3.
+    old = torch.tensor([0.2, 0.1, 0.5, 0.3]).log().requires_grad_()
+    found = truncated_importance(old, torch.tensor([0.1, 0.2, 0.1, 0.3]).log(), 3.0)
+    assert found.tolist() == pytest.approx([2.0, 0.5, 3.0, 1.0]) and not found.requires_grad
+
+
+def test_truncated_importance_may_multiply_the_advantage():
+    """w · min(ρA, clip(ρ)A) = min(ρ·wA, clip(ρ)·wA), for either sign and on either side of the clip."""
+    logp, weights = torch.tensor([0.7, 1.5, 0.7, 1.5]).log(), torch.tensor([0.5, 2.0, 3.0, 0.0])
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    found = clipped_surrogate(logp, torch.zeros(4), weights * advantages, clip=0.2)
+    assert float(found) == pytest.approx(-(0.5 * 0.7 + 2.0 * 1.2 + 3.0 * -0.8 + 0.0 * -1.5))

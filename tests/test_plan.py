@@ -11,6 +11,7 @@ from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
+from hdpo import policy
 from hdpo.cli import main
 from hdpo.config import load_study
 from hdpo.errors import UserError
@@ -25,7 +26,7 @@ from hdpo.plan.cost import (
 )
 from hdpo.plan.hardware import DEVICES, LEVELS, Device, Use
 from hdpo.plan.measured import compare
-from hdpo.plan.memory import activations, require_gpu_memory, require_memory, study_memory
+from hdpo.plan.memory import LOGITS_CHUNK, activations, require_gpu_memory, require_memory, study_memory
 from hdpo.plan.page import duration, print_plan, si
 from hdpo.plan.shape import KNOWN, Shape, from_config, study_shape
 from hdpo.plan.workload import Assumptions, Draw, assumptions, workload
@@ -132,7 +133,7 @@ def test_sampling_time_by_hand():
     """Reading is the limit: 100 bytes of weights per pass and 8 of cache per token and position."""
     shape = Shape(10, 2, 3, 2, 1, 1, 2, tied=True, bias=False)
     device = Device("toy", flops=1e12, bandwidth=1000.0, memory=0)
-    on = Machine(device, Use(1, 1, 0.5, 0.01), 2, 1, bytes_per_value=2, in_flight=4, recomputes=True)
+    on = Machine(device, Use(1, 1, 0.5, 0.01), 2, 1, bytes_per_value=2, in_flight=4, recomputes=True, on_gpu=True)
     draw = Draw(4, 4, prompt=4, response=6)  # 16 rows on 2 GPUs: 8 each, 4 at a time, so 2 waves of 6 passes
     passes = 2 * 6 + 6  # and the longest row, twice the mean, alone for 6 more
     reading = (passes * 2 * shape.parameters + 8 * 6 * (4 + 3) * 16) / 500
@@ -268,7 +269,9 @@ def test_memory_grows_with_the_chunk_of_logits_and_not_with_the_micro_batch_time
     shape = KNOWN[PAPER]
     larger = paper.model_copy(update={"train": paper.train.model_copy(update={"micro_batch_tokens": 65536})})
     before, after = (activations(study, shape, 2, True)["logits of a chunk"] for study in (paper, larger))
-    assert before == after == 3 * 4 * 1024 * 151936
+    assert before == after == 3 * 4 * LOGITS_CHUNK and LOGITS_CHUNK == policy.LOGITS_CHUNK
+    tiny = Shape(100, 32, 80, 3, 4, 2, 8, tied=True, bias=True)
+    assert activations(paper, tiny, 2, True)["logits of a chunk"] == 3 * 4 * paper.train.micro_batch_tokens * 100
 
 
 def test_too_little_memory_is_one_line_with_the_largest_part(paper):
@@ -278,16 +281,54 @@ def test_too_little_memory_is_one_line_with_the_largest_part(paper):
     require_memory(study_memory(study, "h200"), study)
 
 
-def test_a_gpu_that_is_too_small_is_refused_before_the_first_step(paper, monkeypatch):
+def on_a_gpu_of(monkeypatch, size: float) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=size, name="some GPU")
+    )
+
+
+def test_a_gpu_that_is_too_small_is_refused_before_the_first_step(paper, make_study, base_folder, monkeypatch):
     study = with_hardware(paper, gpus=1)
-    for size, fits in ((24e9, False), (80e9, True)):
-        found = SimpleNamespace(total_memory=size, name="some GPU")
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, found=found: found)
-        if fits:
-            require_gpu_memory(study)
-        else:
-            with pytest.raises(UserError, match=r"some GPU has 22\.1 usable"):
-                require_gpu_memory(study)
+    on_a_gpu_of(monkeypatch, 80e9)
+    require_gpu_memory(study.run("hdpo-frozen-0.1", 1))
+    on_a_gpu_of(monkeypatch, 24e9)
+    with pytest.raises(UserError, match=r"some GPU has 22\.1 usable"):
+        require_gpu_memory(study.run("hdpo-frozen-0.1", 1))
+    monkeypatch.setattr("hdpo.train.Trainer", None)  # nothing is loaded
+    on_a_gpu_of(monkeypatch, 1e9)
+    with pytest.raises(UserError, match=r"too little memory: smoke needs about .* some GPU has 0\.9 usable"):
+        train_run(make_study(model__path=str(base_folder)).run("grpo", 1))
+
+
+def test_a_run_needs_memory_for_its_own_teacher_alone(paper, monkeypatch):
+    """1,543,714,304 bfloat16 weights, 3.1 GB: gone without a frozen teacher, and from the update if it is offloaded."""
+    study = with_hardware(paper, gpus=1)
+    whole, teacher = study_memory(study, "h200"), 2 * 1_543_714_304
+    offloaded = study.model_copy(update={"distill": study.distill.model_copy(update={"offload_teacher": True})})
+    found = study_memory(offloaded, "h200")
+    assert sum(whole.update.values()) - sum(found.update.values()) == teacher
+    assert found.rollout == whole.rollout and found.rollout["frozen teacher"] == teacher
+    seen = []
+    monkeypatch.setattr("hdpo.plan.memory.require_memory", lambda memory, _: seen.append(memory.rollout))
+    on_a_gpu_of(monkeypatch, 80e9)
+    for run in ("grpo", "hdpo-drifting-0.1", "hdpo-frozen-0.1"):
+        require_gpu_memory(study.run(run, 1))
+    assert ["frozen teacher" in parts for parts in seen] == [False, False, True]
+
+
+def test_nothing_is_said_of_a_model_without_a_plan(paper, monkeypatch):
+    on_a_gpu_of(monkeypatch, 1)
+    unknown = paper.model_copy(update={"model": paper.model.model_copy(update={"path": "nobody/nothing-1B"})})
+    require_gpu_memory(unknown.run("grpo", 1))
+
+
+def test_gradient_checkpointing_trades_memory_for_time(paper):
+    study = with_hardware(paper, gpus=1)
+    plain = study.model_copy(update={"train": study.train.model_copy(update={"gradient_checkpointing": False})})
+    assert study_memory(study, "h200").needed < study_memory(plain, "h200").needed
+    seconds = [run_seconds(one, "h200", "likely", distills=False) for one in (study, plain)]
+    assert seconds[0]["update"] > seconds[1]["update"] and seconds[0]["rollout"] == seconds[1]["rollout"]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdpo.decoder import Decoder
+from hdpo.distill import jsd_k, teacher_top_k
+from hdpo.errors import UserError
 from hdpo.policy import (
     Sequences,
+    completion_hidden,
     completion_logits,
     encode,
     load_policy,
     load_tokenizer,
+    per_token,
     token_entropy,
     token_logp,
 )
@@ -75,6 +80,113 @@ def test_sharing_prompts_changes_neither_loss_nor_gradient(policy, lengths):
         found.append((loss.item(), torch.cat([p.grad.flatten() for p in policy.parameters()])))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     assert torch.allclose(found[0][1], found[1][1], atol=1e-3 * float(found[0][1].abs().max()))
+
+
+WIDTH = 64  # D of the smoke study's model
+
+
+class LogitRows(TorchDispatchMode):
+    """The most rows of logits, or of anything of their size, that are made inside, forward or backward."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary, self.rows = vocabulary, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for made in result if isinstance(result, tuple) else [result]:
+            if isinstance(made, torch.Tensor) and made.ndim > 1 and made.shape[-1] == self.vocabulary:
+                of_weights = made.shape[0] == WIDTH  # the head's, transposed
+                self.rows = max(self.rows, 0 if of_weights else made.numel() // self.vocabulary)
+        return result
+
+
+def losses_in_chunks(policy, monkeypatch, chunk: int) -> tuple[list[torch.Tensor], int]:
+    """Log-probs, entropy, the teacher's top k, the divergence, the gradient of a sum of them; rows of logits."""
+    monkeypatch.setattr("hdpo.policy.LOGITS_CHUNK", chunk * 76)
+    batch, longer = sequences(), sequences()
+    longer = Sequences([prompt.repeat(2) for prompt in longer.prompts], longer.completions)
+    policy.zero_grad()
+    with torch.no_grad():
+        teacher_hidden = completion_hidden(policy, longer)
+    hidden = completion_hidden(policy, batch)
+    with LogitRows(76) as seen:
+        with torch.no_grad():
+            logp, tokens = per_token(policy, lambda logits: teacher_top_k(logits, 8), teacher_hidden)
+        found = [
+            per_token(policy, token_logp, hidden, batch.tokens),
+            per_token(policy, token_entropy, hidden),
+            per_token(policy, jsd_k, hidden, logp, tokens),
+        ]
+        (found[0].sum() + 2 * found[1].square().sum() + 30 * found[2].sum()).backward()
+    return [*found, logp, tokens, torch.cat([p.grad.flatten() for p in policy.parameters()])], seen.rows
+
+
+@pytest.mark.parametrize("chunk", [1, 8, 20])
+def test_chunks_of_logits_change_no_result_and_bound_what_exists(policy, monkeypatch, chunk):
+    whole, rows = losses_in_chunks(policy, monkeypatch, 100)
+    assert rows == 21  # all tokens of the batch at once
+    parts, rows = losses_in_chunks(policy, monkeypatch, chunk)
+    assert rows == chunk
+    for a, b in zip(whole, parts, strict=True):
+        assert a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(a.detach().abs().max()))
+
+
+def loss_and_gradient(policy, batch: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probs of the tokens, and the gradient of a weighted sum of them."""
+    policy.zero_grad()
+    logp = token_logp(completion_logits(policy, batch), batch.tokens)
+    (logp * torch.arange(1, 1 + len(logp))).sum().backward()
+    return logp.detach(), torch.cat([p.grad.flatten() for p in policy.parameters()])
+
+
+def reading(model, monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of the token ids that the model is fed from now on."""
+    shapes, forward = [], model.base_model.forward
+
+    def seen(*args, **kwargs):
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.base_model, "forward", seen)
+    return shapes
+
+
+def test_packed_sequences_do_not_see_each_other(reference, monkeypatch):
+    """Joined to one row, with prompts of one token among them: as if each stood in a row of its own."""
+    batch = sequences()
+    batch.prompts[1] = batch.prompts[1][:1]  # with its one completion token, a sequence of one
+    shapes = reading(reference, monkeypatch)
+    padded, slope = loss_and_gradient(reference, batch)
+    monkeypatch.setattr("hdpo.policy.packs", lambda model: True)
+    packed, packed_slope = loss_and_gradient(reference, batch)
+    assert shapes == [(4, 15), (1, 9 + 1 + 15 + 6)]
+    assert torch.allclose(packed, padded, atol=2e-5)
+    assert torch.allclose(packed_slope, slope, atol=1e-5 * float(slope.abs().max()))
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_the_same(base_folder, reference):
+    model = load_policy(base_folder, gradient_checkpointing=True)
+    calls = []
+    model.model.layers[0].self_attn.register_forward_hook(lambda module, *_: calls.append(module.training))
+    logp, slope = loss_and_gradient(model, sequences())
+    assert calls == [False, False]  # forward and again in backward, with dropout off
+    expected, expected_slope = loss_and_gradient(reference, sequences())
+    assert torch.allclose(logp, expected, atol=1e-6)
+    assert torch.allclose(slope, expected_slope, atol=1e-5 * float(expected_slope.abs().max()))
+    with torch.no_grad():
+        completion_logits(model, sequences())
+    assert len(calls) == 3
+    found, plain = (
+        Sampler(each, 1, 10).sample(sequences().prompts, 2, 1.0, generator(0, "x")) for each in (model, reference)
+    )
+    assert torch.equal(found.sequences.tokens, plain.sequences.tokens)  # its sampler's cache works as before
+
+
+def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
+    monkeypatch.setattr("hdpo.policy.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"model\.attention flash_attention_2: the package flash-attn is not installed"):
+        load_policy(base_folder, "bfloat16", "flash_attention_2")
 
 
 def test_completion_tokens_beyond_the_scored_one_do_not_matter(policy):

@@ -110,7 +110,7 @@ def test_a_number_that_is_not_finite_on_one_rank_stops_all_with_the_same_line(tw
     for what, (first, second) in two["errors"].items():
         assert first == second, what
     assert two["errors"]["task"][0] == "rewards: neither 0 nor 1"
-    assert two["errors"]["reward"][0] == "rewards: 32 of 64 not finite (first: nan)"
+    assert two["errors"]["reward"][0] == "rewards: 32 of 32 neither 0 nor 1 (first: nan)"
     assert "log-probabilities of the sampled tokens" in two["errors"]["weights"][0]
     assert two["errors"]["loss"][0].startswith("loss nan or gradient norm")
 

@@ -80,6 +80,29 @@ def test_resumed_equals_uninterrupted(make_run, monkeypatch, step, name):
     assert record["tokens"]["rollout"] == sum(step["tokens"]["rollout"] for step in metrics) > 0
 
 
+def test_resumed_equals_uninterrupted_in_bfloat16(make_run, monkeypatch):
+    short = {"model__dtype": "bfloat16", "train__steps": 3, "train__checkpoint_every": 1, "evaluate__every": 3}
+    run = make_run(**short)
+    train_run(run)
+    whole = results(run)
+    assert {record["grad_norm"] > 0 for record in whole[0]} == {True}
+    run = make_run(name="killed", **short)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2)
+        with pytest.raises(Killed):
+            train_run(run)
+    train_run(run)
+    again = results(run)
+    assert json.loads((run.folder / "run.json").read_text())["resumed_after_step"] == 2
+    assert again[:2] == whole[:2]
+    assert all(torch.equal(again[2][key], whole[2][key]) for key in whole[2])
+    assert {weight.dtype for weight in whole[2].values()} == {torch.bfloat16}  # the model, as the study says
+    saved = load_file(run.state_folder / "step-000003/policy.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.float32}
+    lost = sum(int((weight != weight.bfloat16()).sum()) for weight in saved.values())
+    assert lost > 0.5 * sum(weight.numel() for weight in saved.values())  # or float32 would hold nothing more
+
+
 def test_sigkill_of_the_command_at_any_moment(make_run, tmp_path):
     """The real thing: `hdpo train` in its own process, killed, then left to finish; tests/torture does it at length."""
     run = make_run("hdpo-drifting-0.1", train__steps=12)
@@ -171,7 +194,7 @@ def test_checkpoint_of_another_config_is_refused(make_run, capsys):
     assert other.hash != run.hash
     trainer = Trainer(other)
     with pytest.raises(UserError, match="no usable checkpoint"):
-        load_checkpoint(run.state_folder, other.hash, trainer.policy, trainer.optimizer)
+        load_checkpoint(run.state_folder, other.hash, trainer.weights, trainer.optimizer)
     assert "belongs to another config" in capsys.readouterr().err
 
 

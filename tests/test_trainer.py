@@ -1,5 +1,8 @@
 """Properties of the training step: what moves, what must not, and what changes nothing."""
 
+import json
+import math
+
 import pytest
 import torch
 
@@ -8,6 +11,8 @@ from hdpo.errors import UserError
 from hdpo.policy import Sequences, completion_logits, encode, token_logp
 from hdpo.rng import draw_prompts, generator
 from hdpo.sampler import Rollouts
+from hdpo.tasks import Verdict
+from hdpo.tasks.countdown import CountdownTask
 from hdpo.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer, learning_rate
 
 TIMINGS = ("seconds", "tokens_per_second")
@@ -171,6 +176,64 @@ def test_ratio_is_one_at_first_and_real_afterwards(make_trainer):
     fast = {"train__optimizer__learning_rate": 0.01, "train__optimizer__warmup_steps": 0}
     metrics = make_trainer("grpo", train__updates_per_batch=3, **fast).update(rollouts, advantages, NO_DEMONSTRATIONS)
     assert metrics["ratio_max"] > 1.2 and metrics["clip_fraction"] > 0
+
+
+@pytest.mark.parametrize(("cap", "factor"), [(None, 1.0), (3.0, 2.0), (1.5, 1.5)])
+def test_a_sampler_that_is_off_by_a_factor_is_corrected_up_to_the_cap(make_trainer, cap, factor):
+    """Log-probs of the sampler lowered by ln 2: every token was half as likely to be drawn as the trainer believes."""
+    trainer = make_trainer("grpo", train__importance_cap=cap)
+    rollouts, advantages = sample(trainer), torch.tensor([1.0, -1.0] * 8)
+    lowered = Rollouts(rollouts.sequences, rollouts.logp - math.log(2), rollouts.entropy)
+    plain = gradients(make_trainer("grpo"), rollouts, advantages, NO_DEMONSTRATIONS)
+    found = gradients(trainer, lowered, advantages, NO_DEMONSTRATIONS)
+    for name in plain:
+        assert torch.allclose(found[name], factor * plain[name], rtol=1e-3, atol=1e-6), name
+
+
+def test_an_offloaded_teacher_is_called_for_each_use_and_sent_back(make_trainer, monkeypatch):
+    for run, expected in (("hdpo-frozen-0.1", ["cpu"] * 4), ("hdpo-drifting-0.1", [])):
+        trainer, moves = make_trainer(run, distill__offload_teacher=True), []
+        monkeypatch.setattr(trainer.teacher, "to", lambda device, moves=moves: moves.append(str(device)))
+        trainer.teach(list(trainer.problems[:2]), step=0)
+        trainer.update(sample(trainer), torch.zeros(16), demonstrate(trainer))
+        trainer.update(sample(trainer), torch.zeros(16), NO_DEMONSTRATIONS)
+        assert moves == expected  # there and back for the privileged rollouts and for their distributions
+
+
+class Parrot:
+    """A teacher that says what it was shown."""
+
+    def __init__(self, trainer: Trainer, problems: list) -> None:
+        self.trainer, self.problems = trainer, problems
+
+    def sample(self, prompts, group, temperature, generator) -> Rollouts:
+        said = encode(self.trainer.tokenizer, [p.hint + " <eos>" for p in self.problems for _ in range(group)])
+        repeated = [prompt for prompt in prompts for _ in range(group)]
+        return Rollouts(Sequences(repeated, said), torch.empty(0), torch.empty(0))
+
+
+def test_verdicts_and_echoes_reach_the_record_of_a_task_whose_verifier_can_fail(make_trainer, monkeypatch):
+    plain = make_trainer().step(0)
+    assert not {"verdicts", "privileged_verdicts", "echo_share"} & set(plain)  # Countdown's knows right and wrong
+    monkeypatch.setattr(CountdownTask, "verifier_can_fail", True)
+    trainer = make_trainer()
+    calls, judge = [], trainer.task.judge
+    verdicts = [Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.UNPARSABLE, Verdict.UNPARSABLE]
+    monkeypatch.setattr(trainer.task, "judge", lambda problems, texts: calls.append(texts) or judge(problems, texts))
+    cliffs, group = list(trainer.problems[:3]), trainer.distill.privileged_rollouts
+    trainer.teacher_sampler = Parrot(trainer, cliffs)
+    taught = trainer.teach(cliffs, 0)
+    assert len(calls) == 1 and len(calls[0]) == 3 * group  # all at once: the verifier's processes work side by side
+    assert taught.verdicts == {"correct": 3 * group} and taught.echoes == len(taught) == 3 * group
+    monkeypatch.setattr(trainer.task, "judge", lambda problems, texts: verdicts + judge(problems[4:], texts[4:]))
+    monkeypatch.setattr(trainer, "teach", lambda *_: taught)
+    record = trainer.step(0)
+    drawn = trainer.train.prompts_per_step * trainer.train.rollouts_per_prompt
+    counts = record["verdicts"]
+    assert (counts["crashed"], counts["timed_out"], counts["unparsable"]) == (1, 1, 2)
+    assert counts["wrong"] + counts.get("correct", 0) == drawn - 4
+    assert record["privileged_verdicts"] == {"correct": 3 * group} and record["echo_share"] == 1.0
+    json.dumps(record)
 
 
 def test_gradient_norms_of_the_terms(make_trainer):

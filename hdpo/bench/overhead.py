@@ -10,7 +10,7 @@ import torch
 
 from hdpo.bench.part import run_part, still_study
 from hdpo.bench.timing import alternate, ratio
-from hdpo.evaluate import Scorer
+from hdpo.evaluate import Judged, Scorer
 from hdpo.tasks import Problem
 from hdpo.trainer import Trainer
 
@@ -30,12 +30,13 @@ class ForcedCliffs:
     group: int  # student rollouts per prompt
     cliffs: int = 0
 
-    def score(self, problems: list[Problem], completions: list[torch.Tensor]) -> torch.Tensor:
-        rewards = self.scorer.score(problems, completions)
+    def judge(self, problems: list[Problem], completions: list[torch.Tensor]) -> Judged:
+        judged = self.scorer.judge(problems, completions)
+        rewards = judged.rewards
         if rewards.shape[1] == self.group:
             rewards[: self.cliffs] = 0
             rewards[self.cliffs :][rewards[self.cliffs :].sum(1) == 0, 0] = 1
-        return rewards
+        return judged
 
 
 def measure(quick: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the contenders work on: the small world's study with models of several sizes, all in float32."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from hdpo.config import Study, load_study
+from hdpo.evaluate import Judged
 from hdpo.tasks import Problem, Task
 
 SMALL_STUDY = Path("config/small.yaml")
@@ -134,12 +136,12 @@ class KitScorer:
     size: Size
     work: Work
 
-    def score(self, problems: list[Problem], completions: list[Tensor]) -> Tensor:
+    def judge(self, problems: list[Problem], completions: list[Tensor]) -> Judged:
         if self.size.hidden:
             rewards = [parity(tokens) for tokens in completions]
         else:
             rewards = self.scorer.score(problems, completions).flatten().tolist()
-        return self.work.note([len(tokens) for tokens in completions], rewards)
+        return Judged(self.work.note([len(tokens) for tokens in completions], rewards), [], Counter())
 
 
 def trl_reward(size: Size, task: Task, problems: Sequence[Problem], work: Work):

@@ -25,6 +25,7 @@ class Machine:
     bytes_per_value: int
     in_flight: int  # rows that decode at a time on one GPU
     recomputes: bool  # gradient checkpointing
+    on_gpu: bool
 
 
 def machine(study: Study, hardware: str, level: str) -> Machine:
@@ -36,7 +37,8 @@ def machine(study: Study, hardware: str, level: str) -> Machine:
         threads=study.hardware.threads,
         bytes_per_value=2 if study.model.dtype == "bfloat16" else 4,
         in_flight=SEQUENCES[study.train.backend],
-        recomputes=on_gpu,
+        recomputes=study.train.gradient_checkpointing,
+        on_gpu=on_gpu,
     )
 
 
@@ -54,7 +56,7 @@ def sampling_seconds(draw: Draw, shape: Shape, machine: Machine, max_tokens: int
     """
     if not draw.rows:
         return 0.0
-    gpus = machine.units if machine.recomputes else 1
+    gpus = machine.units if machine.on_gpu else 1
     rows = draw.rows / gpus
     tail = min(TAIL * draw.response, max_tokens) - draw.response
     passes = rows * draw.response / min(rows, machine.in_flight) + max(0.0, tail)
@@ -109,7 +111,7 @@ def run_seconds(study: Study, hardware: str, level: str, distills: bool, changes
     answers = sum(draw.rows for draw in work.evaluation)
     evaluation = sum(sampling_seconds(draw, shape, on, max_tokens) for draw in work.evaluation)
     tested = sum(draw.rows for draw in work.test) / (assumed.scored * on.threads)
-    start = START["gpu" if on.recomputes else "cpu"][level]
+    start = START["gpu" if on.on_gpu else "cpu"][level]
     return {name: work.steps * seconds for name, seconds in phases.items()} | {
         "evaluation": work.evaluations * (evaluation + answers / (assumed.scored * on.threads)),
         "checkpoints": study.train.steps / study.train.checkpoint_every * 12 * shape.parameters / WRITE,

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from hdpo.config import Study
+from hdpo.config import Run, Study
 from hdpo.errors import UserError
 from hdpo.plan.hardware import device
 from hdpo.plan.shape import Shape, study_shape
 from hdpo.plan.workload import Workload, assumptions, workload
 
 SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: each backend's limit per device
-LOGITS_CHUNK = 1024  # positions whose logits exist at a time
+LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.policy, which imports torch
 USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
 CONTEXT = {"cpu": 450e6, "gpu": 1.5e9}  # interpreter and libraries; CUDA context, kernels and workspaces
 
@@ -42,24 +42,32 @@ def study_memory(study: Study, hardware: str, changes: dict[str, float] | None =
     return memory(study, study_shape(study), work, True, USABLE * found.memory, found.label)
 
 
-def require_gpu_memory(study: Study) -> None:
-    """Before the first step: refuse a GPU that is too small even at the low level of the assumptions.
+def require_gpu_memory(run: Run) -> None:
+    """Before the first step: refuse a GPU that is too small for the run even at the low level of the assumptions.
 
     Raises:
-        UserError: it is.
+        UserError: it is. Of a model whose shape the plan does not know, nothing is said.
     """
     import torch
 
+    try:
+        shape = study_shape(run.study)
+    except UserError:
+        return
     found = torch.cuda.get_device_properties(0)
-    work = workload(study, assumptions(study, "low"), distills=True)
-    require_memory(memory(study, study_shape(study), work, True, USABLE * found.total_memory, found.name), study)
+    distills = run.distill_weight > 0
+    teachers = {"teachers": (run.teacher,) if distills else ()}
+    study = run.study.model_copy(update={"sweep": run.study.sweep.model_copy(update=teachers)})
+    work = workload(study, assumptions(study, "low"), distills)
+    require_memory(memory(study, shape, work, True, USABLE * found.total_memory, found.name), study)
 
 
 def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: float, where: str) -> Memory:
     """What a training job needs on each of its devices, at least.
 
     Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2); forward
-    and backward passes and the sampler run in the study's dtype, with gradient checkpointing on GPUs.
+    and backward passes, the sampler and the frozen teacher are in the study's dtype. An offloaded teacher is there
+    for its rollouts and its own distributions, and gone while the student's gradients are computed.
     The key-value cache counts what the rows that decode together fill at their mean length, and at least one row
     of `model.max_length`: a smaller cache only takes more passes.
     """
@@ -74,7 +82,9 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: 
         kept["frozen teacher"] = width * shape.parameters / shards
     kept["context and libraries"] = CONTEXT["gpu" if on_gpu else "cpu"]
 
-    update = kept | activations(study, shape, width, checkpointing=on_gpu)
+    update = kept | activations(study, shape, width, study.train.gradient_checkpointing)
+    if study.distill.offload_teacher and on_gpu:
+        update.pop("frozen teacher", None)
     if study.train.log_gradient_norms:
         update["gradient norms"] = state
     rollout = dict(kept)
@@ -96,8 +106,8 @@ def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> 
     tokens = study.train.micro_batch_tokens
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     layer = tokens * width * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.intermediate)
-    chunk = min(LOGITS_CHUNK, tokens)
-    logits = {"logits of a chunk": 3 * 4 * chunk * shape.vocabulary}  # logits, log-probs and gradient, float32
+    # Logits, log-probs and gradient, float32.
+    logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, tokens * shape.vocabulary)}
     if not checkpointing:
         return {"activations": shape.layers * layer} | logits
     inputs = shape.layers * tokens * width * shape.hidden
@@ -117,5 +127,5 @@ def require_memory(found: Memory, study: Study) -> None:
     raise UserError(
         f"too little memory: {study.name} needs about {found.needed / 1e9:.1f} GB per device in its {phase} phase"
         f" (largest part: {largest}, {parts[largest] / 1e9:.1f}), {found.where} has {found.available / 1e9:.1f} usable;"
-        " lower train.micro_batch_tokens, or take more GPUs or a smaller model"
+        " lower train.micro_batch_tokens, set train.gradient_checkpointing, or take more GPUs or a smaller model"
     )

@@ -86,7 +86,7 @@ def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     rows: dict[str, list[str]] = {}
     for distills in (False, True):
         work = workload(study, assumed, distills)
-        trained = training_flops(work, shape, recomputes=hardware != "cpu")
+        trained = training_flops(work, shape, recomputes=study.train.gradient_checkpointing)
         flops = {
             "rollout": work.steps * sampling_flops(work.rollout, shape),
             "privileged": work.steps * sampling_flops(work.privileged, shape),

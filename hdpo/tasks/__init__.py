@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from hdpo.config import Study
 
@@ -35,6 +35,8 @@ class Verdict(StrEnum):
 
 class Task(Protocol):
     """What the trainer and the evaluation need of a task; adding a task means writing this class."""
+
+    verifier_can_fail: ClassVar[bool] = False  # it has more verdicts than right and wrong; metrics then count them
 
     def problems(self, split: str) -> Sequence[Problem]: ...
 

@@ -58,6 +58,8 @@ class Dropped:
 class WrittenMath(Task):
     """A study's math task. The order of problems is the split's random order; prompts that do not fit are left out."""
 
+    verifier_can_fail = True
+
     def __init__(self, study: Study) -> None:
         self.study, self.config = study, study.task
         self.templates = read_templates(self.config)
