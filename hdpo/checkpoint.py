@@ -6,7 +6,7 @@ and evaluations so far, and a record with the run's hash and the SHA-256 of ever
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hdpo import ranks
 from hdpo.errors import UserError
 from hdpo.files import read_record, remove, verify_files, write_atomic, write_record
 
@@ -40,19 +41,24 @@ def save_checkpoint(
     write_metrics: Callable[[Path], Any],
     write_evals: Callable[[Path], Any],
 ) -> None:
-    """Save the state after `step` steps and drop all but the newest `KEEP` checkpoints."""
+    """Save the state after `step` steps and drop all but the newest `KEEP` checkpoints.
+
+    Called by every rank, as shards are gathered; rank 0 writes, so that any number of ranks can go on from there.
+    """
+    moments, weights = ranks.collect(_moments(weights, optimizer)), ranks.collect(weights.items())
 
     def write(out: Path) -> None:
         out.mkdir()
-        save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, out / WEIGHTS)
-        save_file(_moments(weights, optimizer), out / MOMENTS)
+        save_file(weights, out / WEIGHTS)
+        save_file(moments, out / MOMENTS)
         write_metrics(out / METRICS)
         write_evals(out / EVALS)
         write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
 
-    write_atomic(folder / f"step-{step:06d}", write)
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
-        remove(old)
+    ranks.from_main(lambda: write_atomic(folder / f"step-{step:06d}", write))
+    if ranks.is_main():
+        for old in sorted(folder.glob("step-*"))[:-KEEP]:
+            remove(old)
 
 
 def load_checkpoint(
@@ -60,11 +66,18 @@ def load_checkpoint(
 ) -> Checkpoint | None:
     """Restore the newest good checkpoint in `folder`; None where there is no checkpoint at all.
 
-    Damaged ones are named on stderr and, once one before them is found good, removed.
+    Damaged ones are named on stderr and, once one before them is found good, removed. Rank 0 looks, all read.
 
     Raises:
         UserError: there are checkpoints, but none is good.
     """
+    found = ranks.from_main(lambda: _newest_good(folder, run_hash))
+    if found is not None:
+        _restore(found.folder, weights, optimizer)
+    return found
+
+
+def _newest_good(folder: Path, run_hash: str) -> Checkpoint | None:
     for leftover in folder.glob(".*.tmp"):  # of a process that was killed: the caller holds the run's lock
         remove(leftover)
     damaged: list[Path] = []
@@ -75,7 +88,6 @@ def load_checkpoint(
             print(f"hdpo: damaged checkpoint: {error}", file=sys.stderr, flush=True)
             damaged.append(found)
             continue
-        _restore(found, weights, optimizer)
         for bad in damaged:
             remove(bad)
             print(f"hdpo: {bad}: removed; going on from {found.name}", file=sys.stderr, flush=True)
@@ -106,15 +118,14 @@ def _restore(folder: Path, weights: dict[str, nn.Parameter], optimizer: torch.op
     saved, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
     with torch.no_grad():
         for name, weight in weights.items():
-            weight.copy_(saved[name])
+            weight.copy_(ranks.place(saved[name], weight))
             if f"{name}/exp_avg" in moments:
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                optimizer.state[weight] = {key: moments[f"{name}/{key}"].to(weight.device) for key in keys}
+                optimizer.state[weight] = {
+                    key: ranks.place(moments[f"{name}/{key}"], weight) for key in ("exp_avg", "exp_avg_sq")
+                } | {"step": moments[f"{name}/step"].to(weight.device)}
 
 
-def _moments(weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}/{key}": value.contiguous()
-        for name, weight in weights.items()
-        for key, value in optimizer.state.get(weight, {}).items()
-    }
+def _moments(weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, weight in weights.items():
+        for key, value in optimizer.state.get(weight, {}).items():
+            yield f"{name}/{key}", value

@@ -13,6 +13,7 @@ from hdpo.devices import claim_gpus
 from hdpo.errors import UserError
 from hdpo.files import disk_error
 from hdpo.interrupt import Interrupted
+from hdpo.launch import end_with_parent, is_rank, launch, may_speak
 
 # Stages that need the study alone: module, function, help.
 STAGES = {
@@ -88,11 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
     Exit codes: 0 done, 1 failed gate, 2 bad input or no room to write (one line), 130 and 143 stopped by Ctrl-C or
     SIGTERM (one line).
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _dispatch(options) or 0
+        return _dispatch(options, arguments) or 0
     except UserError as error:
         return _fail(str(error), 2)
     except OSError as error:
@@ -103,6 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         line = str(error) or "interrupted"
         return _fail(f"{line}; the same command goes on from there", 128 + getattr(error, "number", signal.SIGINT))
+    except RuntimeError:
+        if may_speak(is_echo=True):
+            raise
+        return 1
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -112,15 +118,24 @@ def _terminate(number: int, _frame) -> None:
 
 
 def _fail(line: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
-        print(f"hdpo: {line}", file=sys.stderr, flush=True)
+    if may_speak(is_echo=False):
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            print(f"hdpo: {line}", file=sys.stderr, flush=True)
     return code
 
 
-def _dispatch(options: argparse.Namespace) -> int | None:
+def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, so that `hdpo --help` stays quick."""
     study = load_study(options.study)
-    claim_gpus(study.hardware.gpus if options.command in ("train", "evaluate") else 0)
+    runs_model = options.command in ("train", "evaluate")
+    claim_gpus(study.hardware.gpus if runs_model else 0)
+    if runs_model and study.hardware.ranks > 1 and not is_rank():
+        return launch(study.hardware.ranks, arguments)
+    if runs_model and is_rank():
+        from hdpo import ranks
+
+        end_with_parent()
+        ranks.start(study)
     if options.command == "base":
         from hdpo.base_model import train_base
 

@@ -59,6 +59,12 @@ class Study(Section):
             raise ValueError("train.prompts_per_step is larger than task.problems.train")
         if self.train.max_response_tokens >= self.model.max_length:
             raise ValueError("train.max_response_tokens must be smaller than model.max_length")
+        if self.train.prompts_per_step % self.hardware.ranks:
+            key = "gpus" if self.hardware.gpus else "processes"
+            raise ValueError(
+                f"hardware.{key} is {self.hardware.ranks}, which must divide train.prompts_per_step,"
+                f" {self.train.prompts_per_step}"
+            )
         if self.model.attention == "flash_attention_2" and (
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):

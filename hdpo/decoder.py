@@ -68,12 +68,13 @@ class Decoder(nn.Module):
         model.files = {name: (folder / name).read_bytes() for name in CONFIGS if (folder / name).is_file()}
         return model
 
-    def save_pretrained(self, folder: Path) -> None:
-        """Write what transformers' `from_pretrained` reads."""
+    def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Write what transformers' `from_pretrained` reads; `state_dict`: in place of the model's own."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
-        save_file(_to_transformers(self), folder / "model.safetensors", metadata={"format": "pt"})
+        weights = _to_transformers(self, state_dict or self.state_dict())
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
     @property
     def device(self) -> torch.device:
@@ -267,8 +268,8 @@ def _from_transformers(model: Decoder, weights: dict[str, Tensor]) -> dict[str, 
     }
 
 
-def _to_transformers(model: Decoder) -> dict[str, Tensor]:
-    weights, state = {}, model.state_dict()
+def _to_transformers(model: Decoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    weights = {}
     for ours, (stack, heads) in _names(model).items():
         if len(stack) == 3:
             layer = model.get_submodule(ours.rsplit(".", 1)[0])

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from hdpo import ranks
 from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import read_record, verify_files, write_atomic, write_record
@@ -45,14 +46,19 @@ class Scorer:
         """Judge P·n completions of P problems, in problem-major order, in one call of the verifier.
 
         Only the end token is no part of a response: a padding or unknown token inside makes another text.
+        Every rank scores its share and returns the scores of all.
 
         Raises:
             NotFinite: a reward is neither 0 nor 1.
         """
         end = self.tokenizer.eos_token_id
-        texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in completions])
-        group = len(texts) // max(1, len(problems))
-        verdicts = self.task.judge([problem for problem in problems for _ in range(group)], texts)
+        mine = ranks.share(completions)
+        texts = self.tokenizer.batch_decode([row[:-1] if len(row) and row[-1] == end else row for row in mine])
+        group = len(completions) // max(1, len(problems))
+        asked = ranks.share([problem for problem in problems for _ in range(group)])
+        judged = ranks.from_all(lambda: (self.task.judge(asked, texts), texts))
+        verdicts = [verdict for part, _ in judged for verdict in part]
+        texts = [text for _, part in judged for text in part]
         rewards = torch.tensor([float(verdict == Verdict.CORRECT) for verdict in verdicts])
         counted = Counter(verdict.value for verdict in verdicts) if self.task.verifier_can_fail else Counter()
         return Judged(rewards.reshape(len(problems), group), texts, counted)
@@ -115,6 +121,8 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     with located(f"run {name} seed {seed}, test problems"):
         rows = Scorer(task, tokenizer).evaluate(sampler, problems, samples, study.train.temperature, random)
     out = study.root / "eval" / name / f"seed{seed}.parquet"
+    if not ranks.is_main():
+        return out
     hashes = {"test": problem_set_hash(problems)}
     metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
     write_outcomes(out, rows, metadata)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hdpo import ranks
 from hdpo.finite import NotFinite
 from hdpo.grpo import cliff_mask
 
@@ -40,6 +41,8 @@ class RatioStatistics:
         self.tokens, self.ratio, self.ratio_max, self.clipped, self.gap, self.gap_max = 0, 0.0, 0.0, 0, 0.0, 0.0
 
     def add(self, logp: Tensor, old_logp: Tensor, sampler_logp: Tensor, clip: float) -> None:
+        if not len(logp):
+            return
         ratio, gap = (logp - old_logp).exp(), (old_logp - sampler_logp).abs()
         self.tokens += len(logp)
         self.ratio += float(ratio.sum())
@@ -49,13 +52,16 @@ class RatioStatistics:
         self.gap_max = max(self.gap_max, float(gap.max()))
 
     def metrics(self) -> dict[str, Any]:
-        count = self.tokens
+        """Over the tokens of all ranks."""
+        sums = ranks.gather((self.tokens, self.ratio, self.clipped, self.gap))
+        count, ratio, clipped, gap = (sum(part) for part in zip(*sums, strict=True))
+        ratio_max, gap_max = map(max, zip(*ranks.gather((self.ratio_max, self.gap_max)), strict=True))
         return {
-            "ratio_mean": self.ratio / count if count else None,
-            "ratio_max": self.ratio_max if count else None,
-            "clip_fraction": self.clipped / count if count else None,
-            "logp_gap": self.gap / count if count else None,
-            "logp_gap_max": self.gap_max if count else None,
+            "ratio_mean": ratio / count if count else None,
+            "ratio_max": ratio_max if count else None,
+            "clip_fraction": clipped / count if count else None,
+            "logp_gap": gap / count if count else None,
+            "logp_gap_max": gap_max if count else None,
             "trained_tokens": count,
         }
 

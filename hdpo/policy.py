@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from hdpo.decoder import Decoder, KVCache
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
+from hdpo.ranks import is_sharded
 from hdpo.tokenizer import WordTokenizer
 
 LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, every batch of a small one
@@ -50,7 +51,8 @@ class Sequences:
     def token_index(self, rows: list[int]) -> Tensor:
         """Where the tokens of `rows` stand among all M tokens, in the order of `rows`."""
         ends = torch.cumsum(self.lengths, 0).tolist()
-        return torch.cat([torch.arange(ends[i] - len(self.completions[i]), ends[i]) for i in rows])
+        places = [torch.arange(ends[i] - len(self.completions[i]), ends[i]) for i in rows]
+        return torch.cat(places) if places else torch.empty(0, dtype=torch.long)
 
     def distinct(self, rows: list[int]) -> dict[int, list[int]]:
         """Of `rows`, those with the same prompt and completion, under the first of them."""
@@ -128,9 +130,10 @@ def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
     ]
     ids = ids.to(model.device)
     if isinstance(model, Decoder):
-        hidden = model(ids)
+        hidden = model(ids)  # [N, L, D]
     else:
-        hidden = model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        output = body(model)(input_ids=ids, position_ids=positions, use_cache=False)
+        hidden = output.last_hidden_state
     return hidden.flatten(0, 1)[torch.cat(predict)]
 
 
@@ -143,6 +146,8 @@ def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
     reader.take(prompt_of)
 
     inputs = pad_sequence([completion[:-1] for completion in batch.completions], batch_first=True)  # [N, T]
+    if inputs.shape[1] == 0:  # transformers' layers take no sequence without a token
+        inputs = inputs.new_zeros(len(inputs), 1)
     count, length = inputs.shape
     steps = torch.arange(length)
     beyond = torch.arange(read.shape[1]) >= prompt_lengths[prompt_of, None]  # padding of the prompts, [N, L]
@@ -152,6 +157,11 @@ def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:
     positions = (prompt_lengths[prompt_of, None] + steps).to(model.device)
     hidden = torch.cat([last[:, None], reader.read(inputs.to(model.device), mask, positions)], 1)  # [N, 1 + T, D]
     return hidden[torch.arange(1 + length) < batch.lengths[:, None]]
+
+
+def body(model: nn.Module) -> nn.Module:
+    """What turns token ids into hidden states: of a sharded model the root, which gathers the weights."""
+    return model if is_sharded(model) else model.base_model
 
 
 def head(model: nn.Module, hidden: Tensor) -> Tensor:
@@ -208,7 +218,7 @@ class Reader:
         """Hidden states [N, L, D] of ids [N, L]; additive mask [N, 1, L, keys] (None: causal), positions [N, L]."""
         if isinstance(self.model, Decoder):
             return self.model(ids, mask, positions, self.cache)
-        output = self.model.base_model(
+        output = body(self.model)(
             input_ids=ids,
             attention_mask=None if mask is None else mask.to(self.model.dtype),
             position_ids=positions,

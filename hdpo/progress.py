@@ -9,13 +9,13 @@ LINES = 20  # in a log, about so many per run
 
 
 class progress:
-    """Iterates like tqdm; `set_postfix` shows figures beside the step and the time left."""
+    """Iterates like tqdm; `set_postfix` shows figures beside the step and the time left, if it is `shown` at all."""
 
-    def __init__(self, steps: Iterable[Any], title: str) -> None:
-        self.steps, self.title = list(steps), title
+    def __init__(self, steps: Iterable[Any], title: str, shown: bool = True) -> None:
+        self.steps, self.title, self.shown = list(steps), title, shown
         self.figures: dict[str, Any] = {}
         self.bar = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=len(self.steps), desc=title, dynamic_ncols=True)
@@ -32,7 +32,7 @@ class progress:
             yield step
             if self.bar:
                 self.bar.update()
-            elif done % every == 0 or done == total:
+            elif self.shown and (done % every == 0 or done == total):
                 left = (time.monotonic() - started) / done * (total - done)
                 shown = " ".join(f"{name}={value}" for name, value in self.figures.items())
                 print(f"{self.title} {done}/{total} {shown} left={left:.0f}s", file=sys.stderr, flush=True)

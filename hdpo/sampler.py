@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from hdpo import ranks
 from hdpo.decoder import MIN_KEYS
 from hdpo.finite import require_finite
 from hdpo.policy import Reader, Sequences, head
@@ -36,15 +37,20 @@ class Sampler:
     ) -> Rollouts:
         """`group` rollouts of each prompt. Prompts of similar length share a batch; the order is restored.
 
+        Of each batch every rank samples its share, in step with the others and with its part of the same random
+        numbers: the rollouts do not depend on how many ranks there are, and every rank returns them all.
+
         Raises:
             NotFinite: a sampled token has no finite log-probability, as under NaN weights.
         """
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
         size = max(1, self.rows_per_batch // group)
-        batches = [
-            self._sample_batch([prompts[i] for i in order[start : start + size]], group, temperature, generator)
-            for start in range(0, len(order), size)
-        ]
+        with ranks.gathered(self.model):
+            mine = [
+                self._sample_share([prompts[i] for i in order[start : start + size]], group, temperature, generator)
+                for start in range(0, len(order), size)
+            ]
+        batches = [part for batch in zip(*ranks.gather(mine), strict=True) for part in batch]
         if not batches:
             return Rollouts(Sequences([], []), torch.empty(0), torch.empty(0))
         place = torch.tensor(order).argsort()[:, None] * group + torch.arange(group)  # of each rollout among the rows
@@ -56,10 +62,13 @@ class Sampler:
         require_finite("log-probabilities of the sampled tokens", logp)  # of NaN logits, for one
         return Rollouts(Sequences(repeated, completions), logp, entropy[valid])
 
-    def _sample_batch(self, prompts: list[Tensor], group: int, temperature: float, generator) -> tuple[Tensor, ...]:
-        """Tokens, log-probs and entropies [N, T] and lengths [N] of `group` rollouts of each prompt."""
+    def _sample_share(self, prompts: list[Tensor], group: int, temperature: float, generator) -> tuple[Tensor, ...]:
+        """Tokens, log-probs and entropies [N, T] and lengths [N] of `group` rollouts of each prompt of the share."""
         device = self.model.device
-        width, count = max(map(len, prompts)), len(prompts) * group
+        mine = ranks.share(prompts)
+        count = len(mine) * group
+        prompts = mine or prompts[:1]  # without a prompt of its own a rank reads one, and draws no rollout
+        width = max(map(len, prompts))
         capacity = max(MIN_KEYS, width + self.max_tokens)
         ids = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
         hidden = torch.ones(len(prompts), capacity, dtype=torch.bool, device=device)  # from attention
@@ -75,7 +84,7 @@ class Sampler:
         reader = Reader(self.model, capacity)
         logits = head(self.model, reader.read(ids, mask, positions)[:, -1])  # [P, V]
 
-        prompt_of = torch.arange(len(prompts), device=device).repeat_interleave(group)
+        prompt_of = torch.arange(len(mine), device=device).repeat_interleave(group)
         reader.take(prompt_of)
         logits, bias, position = logits[prompt_of], bias[prompt_of], positions[prompt_of, -1:]
         active = torch.arange(count, device=device)
@@ -84,24 +93,28 @@ class Sampler:
         entropy = torch.zeros(count, self.max_tokens, device=device)
         lengths = torch.full((count,), self.max_tokens, device=device)
         alive = torch.ones(count, dtype=torch.bool, device=device)  # of the rows still in the batch
+        rows = ranks.gather_count(count)  # in the batch of each rank
         for t in range(self.max_tokens):
             log_probs = (logits / temperature if temperature > 0 else logits).log_softmax(-1)
             probs = log_probs.exp()
-            token = draw(probs, generator) if temperature > 0 else logits.argmax(-1, keepdim=True)
+            token = draw(probs, generator, rows) if temperature > 0 else logits.argmax(-1, keepdim=True)
             tokens[active, t] = torch.where(alive, token[:, 0], self.eos)
             logp[active, t] = log_probs.gather(-1, token)[:, 0]
             entropy[active, t] = -(probs * log_probs).sum(-1)
             ended = alive & (token[:, 0] == self.eos)
             lengths[active[ended]] = t + 1
             alive = alive & ~ended
-            living = int(alive.sum())
-            if living == 0 or t + 1 == self.max_tokens:
+            living = ranks.gather_count(int(alive.sum()))
+            if sum(living) == 0 or t + 1 == self.max_tokens:
                 break
-            if living <= 0.8 * len(alive):  # dropping finished rows costs a copy of the cache: do it in bulk
-                kept = alive.nonzero()[:, 0]
+            if sum(living) <= 0.8 * sum(rows):  # dropping finished rows costs a copy of the cache: do it in bulk
+                rows, kept = living, alive.nonzero()[:, 0]
                 reader.take(kept)
                 active, token, position, bias = active[kept], token[kept], position[kept], bias[kept]
                 alive = alive[kept]
+            if not len(alive):  # while other ranks go on
+                logits = logits[:0]
+                continue
             position = position + 1
             bias[..., width + t] = 0  # the token just drawn
             seen = max(MIN_KEYS, width + t + 1)
@@ -109,9 +122,12 @@ class Sampler:
         return tokens.cpu(), logp.cpu(), entropy.cpu(), lengths.cpu()
 
 
-def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def draw(probs: Tensor, generator: torch.Generator | None = None, rows: list[int] | None = None) -> Tensor:
     """One token per row, [N, 1], from probabilities [N, V], by inversion: the first whose cumulated probability
-    exceeds a uniform number. One random number per row, where `torch.multinomial` draws V."""
-    cumulated = probs.cumsum(-1)
-    uniform = torch.rand(len(probs), 1, generator=generator, device=probs.device)
+    exceeds a uniform number. One random number per row, where `torch.multinomial` draws V.
+
+    `rows` of each rank: all ranks draw the numbers of all, and each uses its own.
+    """
+    cumulated, rows = probs.cumsum(-1), rows or [len(probs)]
+    uniform = torch.rand(sum(rows), 1, generator=generator, device=probs.device).split(rows)[ranks.rank()]
     return torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True).clamp_(max=probs.shape[-1] - 1)

@@ -213,10 +213,27 @@ class Sweep(Section):
 
 
 class Hardware(Section):
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1  # CPU threads per training process
-    gpus: Natural = 0  # GPUs per training process
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1  # CPU threads of a job, shared by its processes
+    gpus: Natural = 0  # GPUs of a job, one process each
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1  # of a job without GPUs
+    sharding: Literal["shard", "replicate"] = "shard"  # weights and AdamW's state, where there are several processes
     memory_mb: Count = 2000
     minutes: Count = 240  # time limit of a job on a cluster; training goes on from its checkpoint
+
+    @model_validator(mode="after")
+    def _one_count(self) -> "Hardware":
+        if self.gpus and self.processes > 1:
+            raise ValueError(f"processes: with gpus there is one for each; leave it out, gpus is {self.gpus}")
+        return self
+
+    @property
+    def ranks(self) -> int:
+        """Processes of a training or test job."""
+        return self.gpus or self.processes
+
+    @property
+    def threads_per_rank(self) -> int:
+        return max(1, self.threads // self.ranks)
 
 
 def as_tuples(value: Any) -> Any:

@@ -1,14 +1,17 @@
 """The loop around the step: resume, evaluate, log, checkpoint, and hand over the finished run."""
 
 import json
+import os
 import shutil
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from hdpo import ranks
 from hdpo.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
 from hdpo.config import Run
 from hdpo.evaluate import write_outcomes
@@ -36,22 +39,23 @@ def train_run(run: Run) -> Path:
         NotFinite: names run, seed and step; the last checkpoint is untouched.
         Interrupted: stopped by a signal after a step, with that step saved.
     """
-    torch.set_num_threads(run.study.hardware.threads)
+    torch.set_num_threads(run.study.hardware.threads_per_rank)
     if torch.cuda.is_available():
         require_gpu_memory(run)
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
     name = f"run {run.name} seed {run.seed}"
-    with lock(state / ".lock", name):
+    with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
         checkpoint = load_checkpoint(state, run.hash, trainer.weights, trainer.optimizer)
         round_into(trainer.policy, trainer.weights)
         done = checkpoint.step if checkpoint else 0
-        metrics = MetricsFile(state / METRICS, (checkpoint.folder / METRICS).read_bytes() if checkpoint else b"")
+        before = (checkpoint.folder / METRICS).read_bytes() if checkpoint else b""
+        metrics = MetricsFile(state / METRICS if ranks.is_main() else Path(os.devnull), before)
         evals = [pd.read_parquet(checkpoint.folder / EVALS)] if checkpoint else []
-        if done:
+        if done and ranks.is_main():
             print(f"{name}: resuming after step {done}", flush=True)
         with stop_signals() as stop:
-            bar = progress(range(done, steps), name)
+            bar = progress(range(done, steps), name, shown=ranks.is_main())
             for step in bar:
                 with located(f"{name} step {step}"):
                     if step % run.study.evaluate.every == 0:
@@ -59,14 +63,16 @@ def train_run(run: Run) -> Path:
                     record = trainer.step(step)
                     metrics.write(record)
                 bar.set_postfix(**_figures(record))
-                if (step + 1) % run.study.train.checkpoint_every == 0 or step + 1 == steps or stop.number:
+                stopped = max(ranks.gather_count(stop.number or 0))  # a signal need not reach all ranks in one step
+                if (step + 1) % run.study.train.checkpoint_every == 0 or step + 1 == steps or stopped:
                     _save(trainer, step + 1, evals)
-                if stop.number:
-                    raise Interrupted(stop.number, f"{name}: stopped after step {step + 1} of {steps} and saved")
+                if stopped:
+                    raise Interrupted(stopped, f"{name}: stopped after step {step + 1} of {steps} and saved")
         with located(f"{name} step {steps}"):
             evals.append(evaluate_during_training(trainer, steps))
         seconds = round(time.perf_counter() - began, 1)
-        _hand_over(trainer, evals, started | {"resumed_after_step": done, "seconds": seconds})
+        record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds}
+        _hand_over(trainer, evals, started | record)
     return run.folder
 
 
@@ -102,18 +108,29 @@ def _save(trainer: Trainer, step: int, evals: list[pd.DataFrame]) -> None:
 def _hand_over(trainer: Trainer, evals: list[pd.DataFrame], record: dict) -> None:
     """Write the results folder: model, metrics, evaluations and, last, the provenance with the hashes of them all."""
     run, metrics = trainer.run, trainer.run.state_folder / METRICS
-
-    def save_model(folder: Path) -> None:
-        trainer.policy.save_pretrained(folder)
-        trainer.tokenizer.save_pretrained(folder)
-
-    remove(run.folder / "run.json")  # what an earlier one says of these files is about to be wrong
-    write_atomic(run.folder / "model", save_model)
+    if ranks.is_main():
+        remove(run.folder / "run.json")  # what an earlier one says of these files is about to be wrong
+    save_policy(trainer, run.folder / "model")
+    if not ranks.is_main():
+        return
     write_atomic(run.folder / METRICS, lambda out: shutil.copyfile(metrics, out))
     _write_evals(trainer, run.folder / EVALS, evals)
     identity = {"run": run.name, "run_hash": run.hash, "seed": run.seed, "config": run.resolved}
     files = [*(run.folder / "model").iterdir(), run.folder / METRICS, run.folder / EVALS]
     write_record(run.folder / "run.json", record | {"tokens": _tokens(metrics)} | identity, files)
+
+
+def save_policy(trainer: Trainer, folder: Path) -> None:
+    """Write weights and tokenizer as a Hugging Face folder; called by every rank, as shards are gathered."""
+    dtype = getattr(torch, trainer.run.study.model.dtype)  # shards are float32
+    weights = ranks.collect(trainer.policy.named_parameters())  # tied ones once, unlike in a state_dict
+    weights = {name: weight.to(dtype) for name, weight in weights.items()}
+
+    def write(out: Path) -> None:
+        trainer.policy.save_pretrained(out, state_dict=weights)
+        trainer.tokenizer.save_pretrained(out)
+
+    ranks.from_main(lambda: write_atomic(folder, write))
 
 
 def _write_evals(trainer: Trainer, out: Path, evals: list[pd.DataFrame]) -> None:

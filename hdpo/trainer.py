@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdpo import ranks
 from hdpo.config import Run
 from hdpo.distill import jsd_k, teacher_top_k
 from hdpo.errors import UserError
@@ -70,13 +71,13 @@ class Trainer:
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
         model, train = study.model, study.train
-        self.policy = load_policy(study.base_path, model.dtype, model.attention, train.gradient_checkpointing)
+        self.policy = self._load(is_trained=True)
         self.share_prompts = not train.gradient_checkpointing and model.attention != "flash_attention_2"
         self.sampler = self._sampler(self.policy)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
-            self.teacher = load_policy(study.base_path, model.dtype, model.attention) if frozen else self.policy
+            self.teacher = self._load(is_trained=False) if frozen else self.policy
             self.teacher_sampler = self._sampler(self.teacher)
         self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
         optimizer = train.optimizer
@@ -152,12 +153,16 @@ class Trainer:
             norms = {}
             if self.train.log_gradient_norms:
                 policy_gradient = [weight.grad.clone() for weight in self.weights.values()]
+                ranks.sum_gradients(policy_gradient)
                 norms["grad_norm_policy"] = _norm(policy_gradient)
             jsd = self._backward_distill(demonstrations, n_distill_tokens)
+            ranks.sum_gradients(weight.grad for weight in self.weights.values())
             if self.train.log_gradient_norms:
                 pairs = zip(self.weights.values(), policy_gradient, strict=True)
                 norms["grad_norm_distill"] = _norm([weight.grad - before for weight, before in pairs])
             norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.train.optimizer.max_grad_norm)
+            norm = ranks.whole(norm)
+            policy_loss, jsd = (sum(parts) for parts in zip(*ranks.gather((policy_loss, jsd)), strict=True))
             loss = policy_loss + self.run.distill_weight * jsd
             if not (torch.isfinite(norm) and torch.isfinite(torch.tensor(loss))):
                 raise NotFinite(
@@ -165,7 +170,8 @@ class Trainer:
                 )
             self.optimizer.step()
             round_into(self.policy, self.weights)
-        require_finite("norm of the updated weights", torch.nn.utils.get_total_norm(self.weights.values()))
+        norm_of_weights = torch.nn.utils.get_total_norm(self.weights.values())
+        require_finite("norm of the updated weights", ranks.whole(norm_of_weights))
         losses = {"policy_loss": policy_loss, "distill_loss": jsd, "loss": loss, "grad_norm": float(norm)}
         return losses | norms | ratio.metrics() | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
@@ -182,12 +188,12 @@ class Trainer:
         total, sequences = 0.0, rollouts.sequences
         rows = torch.nonzero((advantages != 0) & (sequences.lengths > 0)).flatten().tolist()
         equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
-        for group in sequences.micro_batches(list(equal), self.train.micro_batch_tokens, self.share_prompts):
-            batch = sequences.select(group)
+        for copies in self._micro_batches(sequences, equal):
+            batch = sequences.select(list(copies))
             hidden = completion_hidden(self.policy, batch, self.share_prompts)  # [M, D]
-            places = _places(batch, [len(equal[row]) for row in group])
+            places = _places(batch, [len(rows) for rows in copies.values()])
             logp = per_token(self.policy, self._logp, hidden, batch.tokens)[places]  # [M]
-            group = [copy for row in group for copy in equal[row]]
+            group = [row for rows in copies.values() for row in rows]
             index, lengths = sequences.token_index(group), sequences.lengths[group]
             if is_first:
                 old_logp[index] = logp.detach().cpu()
@@ -205,20 +211,41 @@ class Trainer:
     def _backward_distill(self, demonstrations: Demonstrations, n_tokens: int) -> float:
         """Accumulate the gradient of λ · L_JSD and return L_JSD, in nats per token."""
         equal = demonstrations.teacher.distinct(list(range(len(demonstrations))))
-        groups = list(
-            demonstrations.teacher.micro_batches(list(equal), self.train.micro_batch_tokens, self.share_prompts)
-        )
-        targets = self._targets([demonstrations.teacher.select(group) for group in groups])
+        groups = list(self._micro_batches(demonstrations.teacher, equal))
+        targets = self._targets([demonstrations.teacher.select(list(copies)) for copies in groups])
         total = 0.0
-        for group, target in zip(groups, targets, strict=True):
-            student = demonstrations.student.select(group)
+        for copies, target in zip(groups, targets, strict=True):
+            student = demonstrations.student.select(list(copies))
             hidden = completion_hidden(self.policy, student, self.share_prompts)
             divergences = per_token(self.policy, partial(jsd_k, tail=self.distill.tail), hidden, *target)  # [M]
-            places = _places(student, [len(equal[row]) for row in group])
+            places = _places(student, [len(rows) for rows in copies.values()])
             loss = divergences[places].sum() / n_tokens
             (self.run.distill_weight * loss).backward()
             total += float(loss.detach())
         return total
+
+    def _micro_batches(self, sequences: Sequences, equal: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
+        """This rank's share of the `distinct` rows in micro-batches: each row with its copies.
+
+        Passes through sharded weights are made by all ranks together: a rank with fewer micro-batches ends with some
+        of one row without a copy, which add exactly nothing.
+        """
+        shares, most = [ranks.share(list(equal), rank) for rank in range(ranks.size())], self.train.micro_batch_tokens
+        parts = [list(sequences.micro_batches(share, most, self.share_prompts)) for share in shares]
+        mine = parts[ranks.rank()]
+        for group in mine:
+            yield {row: equal[row] for row in group}
+        if ranks.is_sharded(self.policy):
+            for _ in range(max(map(len, parts)) - len(mine)):
+                yield {next(iter(equal)): []}
+
+    def _load(self, is_trained: bool) -> torch.nn.Module:
+        study = self.run.study
+        recomputes = is_trained and study.train.gradient_checkpointing
+        model = load_policy(study.base_path, study.model.dtype, study.model.attention, recomputes)
+        if ranks.size() > 1 and study.hardware.sharding == "shard":
+            ranks.shard(model, is_trained)
+        return model
 
     @torch.no_grad()
     def _targets(self, batches: list[Sequences]) -> list[tuple[Tensor, Tensor]]:
@@ -237,7 +264,7 @@ class Trainer:
     @contextmanager
     def _teacher_at_hand(self) -> Iterator[None]:
         """Inside, the teacher is where the policy is; outside, a frozen one that is offloaded waits in CPU memory."""
-        offloaded = self.distill.offload_teacher and self.teacher is not self.policy
+        offloaded = self.distill.offload_teacher and not (self.teacher is self.policy or ranks.is_sharded(self.teacher))
         if offloaded:
             self.teacher.to(self.policy.device)
         yield
@@ -254,4 +281,4 @@ def _places(batch: Sequences, copies: list[int]) -> Tensor:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.nn.utils.get_total_norm(tensors))
+    return float(ranks.whole(torch.nn.utils.get_total_norm(tensors)))

@@ -12,7 +12,7 @@ from hdpo.files import read_record, sha256
 from hdpo.report.formats import NOT_RUN, run_label
 from hdpo.report.records import Reader
 
-MACHINE = ("versions", "cpu", "gpu", "threads")  # what makes two runs comparable byte for byte
+MACHINE = ("versions", "cpu", "gpu", "threads", "processes")  # what makes two runs comparable byte for byte
 
 
 def origins(study: Study) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hdpo.config import Study
 from hdpo.errors import UserError
+from hdpo.launch import is_first
 from hdpo.schema import MathTask
 from hdpo.tasks import Problem, Task, Verdict
 from hdpo.tasks.grading import BOX, grade, last_boxed
@@ -63,7 +64,7 @@ class WrittenMath(Task):
         self.study, self.config = study, study.task
         self.templates = read_templates(self.config)
         self.room = study.model.max_length - study.train.max_response_tokens  # tokens that a prompt may have
-        self.pool = WorkerPool(grade, study.hardware.threads, self.config.reward_timeout)
+        self.pool = WorkerPool(grade, study.hardware.threads_per_rank, self.config.reward_timeout)
         self.problems = cache(self._problems)
         self.part = cache(self._part)
 
@@ -104,7 +105,7 @@ class WrittenMath(Task):
             dropped.student_too_long += len(problems) - len(student)
             dropped.teacher_too_long += len(student) - len(teacher)
             kept += list(teacher)
-        if dropped != Dropped():
+        if dropped != Dropped() and is_first():
             reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in vars(dropped).items())
             print(f"{self.config.name}, {name}: {len(kept)} of {len(numbers)} rows kept ({reasons})", file=sys.stderr)
         return np.array(kept, dtype=np.int64), dropped
