@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         for name in ("config.json", "generation_config.json"):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
-        save_file(_to_transformers(self), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(to_transformers(self), folder / "model.safetensors", metadata={"format": "pt"})
 
     @property
     def device(self) -> torch.device:
@@ -263,7 +263,8 @@ def _from_transformers(model: Decoder, weights: dict[str, Tensor]) -> dict[str, 
     }
 
 
-def _to_transformers(model: Decoder) -> dict[str, Tensor]:
+def to_transformers(model: Decoder) -> dict[str, Tensor]:
+    """The weights under the names and in the layout of transformers' Qwen2."""
     weights, state = {}, model.state_dict()
     for ours, (stack, heads) in _names(model).items():
         if len(stack) == 3:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from hdpo.decoder import Decoder, KVCache
+from hdpo.decoder import Decoder, KVCache, to_transformers
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.tokenizer import WordTokenizer
@@ -203,6 +203,19 @@ def load_policy(path: str | Path, dtype: str = "float32") -> nn.Module:
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
         raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
     return model.to("cuda" if on_gpu else "cpu").eval()
+
+
+def whole_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Name and value of every weight, as transformers names and lays them out; a tied one once.
+
+    Weights that are sharded over processes are gathered, one at a time: then every process must read them all.
+    """
+    if isinstance(model, Decoder):
+        yield from to_transformers(model).items()
+        return
+    for name, parameter in model.named_parameters():
+        weight = parameter.detach()
+        yield name, weight.full_tensor() if hasattr(weight, "full_tensor") else weight  # a DTensor
 
 
 def load_tokenizer(path: str | Path):

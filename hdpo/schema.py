@@ -209,6 +209,7 @@ class Hardware(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # CPU threads per training process
     gpus: Natural = 0  # GPUs per training process
     memory_mb: Count = 2000
+    rollout_memory: Annotated[float, Field(gt=0, lt=1)] = 0.4  # share of a GPU's memory that vLLM may take
     minutes: Count = 240  # time limit of a job on a cluster; training goes on from its checkpoint
 
 

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdpo.backend import load_sampler, require_backend
 from hdpo.config import Run
 from hdpo.distill import top_k_jsd
-from hdpo.errors import UserError
 from hdpo.evaluate import Scorer
 from hdpo.finite import NotFinite, require_finite
 from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages
 from hdpo.metrics import Clock, RatioStatistics, step_record
 from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer, token_logp
 from hdpo.rng import draw_prompts, generator
-from hdpo.sampler import Rollouts, Sampler
+from hdpo.sampler import Rollouts
 from hdpo.schema import Optimizer
 from hdpo.tasks import Problem, load_task
 
@@ -47,20 +47,20 @@ class Trainer:
 
     def __init__(self, run: Run) -> None:
         study = run.study
-        if study.train.backend != "transformers":
-            raise UserError(f"train.backend {study.train.backend!r}: this version samples with 'transformers' only")
+        require_backend(study)
         self.run, self.train, self.distill = run, study.train, study.distill
         self.task = load_task(study)
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
         self.policy = load_policy(study.base_path, study.model.dtype)
-        self.sampler = self._sampler(self.policy)
+        eos = self.tokenizer.eos_token_id
+        self.sampler = load_sampler(study, self.policy, study.base_path, eos)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
             self.teacher = load_policy(study.base_path, study.model.dtype) if frozen else self.policy
-            self.teacher_sampler = self._sampler(self.teacher)
+            self.teacher_sampler = load_sampler(study, self.teacher, study.base_path, eos)
         optimizer = study.train.optimizer
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),
@@ -122,6 +122,7 @@ class Trainer:
         Raises:
             NotFinite: a loss or gradient is NaN or infinite, before it changes the weights; or a changed weight is.
         """
+        self.sampler.sleep()  # the weights that it holds are about to change
         n_tokens = max(1, len(rollouts.logp))
         n_distill_tokens = max(1, int(demonstrations.student.lengths.sum()))
         old_logp = torch.empty(n_tokens)  # log π_old of every token, written by the first update
@@ -194,9 +195,6 @@ class Trainer:
             (self.run.distill_weight * jsd).backward()
             total += float(jsd.detach())
         return total
-
-    def _sampler(self, model: torch.nn.Module) -> Sampler:
-        return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)
 
 
 def _places(batch: Sequences, copies: list[int]) -> Tensor:
