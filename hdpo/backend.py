@@ -19,8 +19,8 @@ def require_backend(study: Study) -> None:
     """
     if study.train.backend == "vllm" and find_spec("vllm") is None:
         raise UserError(
-            "train.backend 'vllm': vLLM is not installed; `pip install -e .[vllm]` beside a GPU, `make test-vllm` builds"
-            " an environment with it elsewhere; or set train.backend: transformers"
+            "train.backend 'vllm': vLLM is not installed; beside a GPU `pip install vllm`, elsewhere `make test-vllm`"
+            " builds an environment with it; or set train.backend: transformers"
         )
 
 

@@ -41,10 +41,16 @@ class VllmSampler:
 
         Raises:
             NotFinite: a sampled token has no finite log-probability, as under NaN weights.
-            UserError: a prompt leaves no room for the response.
+            UserError: prompt and greatest response together exceed `model.max_length`.
         """
         if not prompts:
             return Rollouts(Sequences([], []), torch.empty(0), torch.empty(0))
+        longest = max(map(len, prompts))
+        if longest + self.max_tokens > self.engine.max_length:  # or vLLM would cut responses short
+            raise UserError(
+                f"a prompt of {longest} tokens and train.max_response_tokens {self.max_tokens} are more than"
+                f" model.max_length {self.engine.max_length}; raise it"
+            )
         from vllm import SamplingParams
 
         repeated = [prompt for prompt in prompts for _ in range(group)]
@@ -82,6 +88,7 @@ class Engine:
         Raises:
             UserError: vLLM cannot run this model here.
         """
+        self.max_length = max_length
         self.on_gpu = torch.cuda.is_available()
         self.loaded: nn.Module | None = None
         self.is_asleep = False
@@ -125,19 +132,11 @@ class Engine:
             self.loaded = model
 
     def generate(self, model: nn.Module, prompts: list[Tensor], requests: list) -> list:
-        """One completion of each prompt. They depend on weights, prompts and requests, not on earlier calls.
-
-        Raises:
-            UserError: vLLM refuses a prompt.
-        """
+        """One completion of each prompt. They depend on weights, prompts and requests, not on earlier calls."""
         self.load(model)
         self.llm.reset_prefix_cache()  # of other weights; and a prompt read anew rounds differently from one kept
         inputs = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
-        try:
-            outputs = self.llm.generate(inputs, requests, use_tqdm=False)
-        except ValueError as error:
-            raise UserError(f"train.backend 'vllm': {brief(error)}") from error
-        return [output.outputs[0] for output in outputs]
+        return [output.outputs[0] for output in self.llm.generate(inputs, requests, use_tqdm=False)]
 
     def sleep(self) -> None:
         """Drop the weights, and on a GPU free what they and the keys and values filled."""
