@@ -43,6 +43,7 @@ class VllmSampler:
             NotFinite: a sampled token has no finite log-probability, as under NaN weights.
             UserError: prompt and greatest response together exceed `model.max_length`.
         """
+        self.engine.load(self.model)  # without prompts too: other processes may wait for this one's part of the weights
         if not prompts:
             return Rollouts(Sequences([], []), torch.empty(0), torch.empty(0))
         longest = max(map(len, prompts))
@@ -54,12 +55,14 @@ class VllmSampler:
         from vllm import SamplingParams
 
         repeated = [prompt for prompt in prompts for _ in range(group)]
-        device = generator.device if generator else "cpu"
-        seeds = torch.randint(2**62, (len(repeated),), generator=generator, device=device).tolist()
+        seeds = [None] * len(repeated)
+        if temperature > 0:
+            device = generator.device if generator else "cpu"
+            seeds = torch.randint(2**62, (len(repeated),), generator=generator, device=device).tolist()
         requests = [
             SamplingParams(
                 temperature=temperature,
-                seed=seed if temperature > 0 else None,
+                seed=seed,
                 max_tokens=self.max_tokens,
                 stop_token_ids=[self.eos],
                 ignore_eos=True,  # whatever else the model's own configuration would end at
@@ -69,7 +72,7 @@ class VllmSampler:
             )
             for seed in seeds
         ]
-        drawn = self.engine.generate(self.model, repeated, requests)
+        drawn = self.engine.generate(repeated, requests)
         logp = torch.tensor([value for completion in drawn for value in completion.logprobs.logprobs])
         require_finite("log-probabilities of the sampled tokens", logp)
         return Rollouts(Sequences(repeated, [torch.tensor(completion.token_ids) for completion in drawn]), logp, -logp)
@@ -128,12 +131,12 @@ class Engine:
             self.is_asleep = False
         if self.loaded is not model:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": whole_weights(model)})
-            self.llm.apply_model(_pack_head)
+            if not self.on_gpu:
+                self.llm.apply_model(_pack_head)
             self.loaded = model
 
-    def generate(self, model: nn.Module, prompts: list[Tensor], requests: list) -> list:
+    def generate(self, prompts: list[Tensor], requests: list) -> list:
         """One completion of each prompt. They depend on weights, prompts and requests, not on earlier calls."""
-        self.load(model)
         self.llm.reset_prefix_cache()  # of other weights; and a prompt read anew rounds differently from one kept
         inputs = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
         return [output.outputs[0] for output in self.llm.generate(inputs, requests, use_tqdm=False)]

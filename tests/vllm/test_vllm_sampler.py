@@ -236,10 +236,10 @@ def test_heads_of_a_size_without_kernels_are_refused(tmp_path):
 
 
 def test_each_process_of_torchrun_has_an_engine_of_its_own(prompts, tmp_path):
-    """Two processes sample different prompts, one of them more often: none waits for the other."""
+    """Sharded weights are gathered; the processes sample different prompts, and none waits for the other's samples."""
     folder = tmp_path / "model"
     torch.manual_seed(0)
-    MODELS["qwen2, tied"]().save_pretrained(folder)
+    MODELS["llama, untied"]().save_pretrained(folder)
     torch.save(prompts, tmp_path / "prompts.pt")
     script = Path(__file__).with_name("two_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
