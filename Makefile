@@ -47,7 +47,7 @@ test-slurm: $(VENV)/installed
 	$(BIN)/python tests/slurm/prove.py
 
 test-vllm: .venv-vllm/installed
-	.venv-vllm/bin/python -m pytest tests/vllm
+	.venv-vllm/bin/python -m pytest tests/with_vllm
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

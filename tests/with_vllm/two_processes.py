@@ -16,7 +16,7 @@ policy = load_policy(folder)
 for layer in policy.model.layers:
     fully_shard(layer)
 fully_shard(policy)
-sampler = VllmSampler(policy, 1, 20, Engine(folder, "float32", 128, 0.4))
+sampler = VllmSampler(policy, 1, 20, Engine(folder, "float32", 512, 0.4))
 prompts = torch.load(work / "prompts.pt")
 half = prompts[: len(prompts) // 2] if rank == 0 else prompts[len(prompts) // 2 :]
 for _ in range(2 - rank):
