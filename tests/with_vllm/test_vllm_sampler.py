@@ -37,7 +37,6 @@ MODELS = {
     "qwen2, tied": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE, tie_word_embeddings=True)),
     "qwen2, untied": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE, tie_word_embeddings=False)),
     "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=True)),
-    "llama, untied": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=False)),
 }
 
 
@@ -75,7 +74,7 @@ def sampler(policy, engine) -> VllmSampler:
 def prompts() -> list[torch.Tensor]:
     """Short ones, and some of more than the 128 tokens from which vLLM keeps what it has read."""
     random = torch.Generator().manual_seed(1)
-    return [torch.randint(2, VOCABULARY, (300 if i % 5 == 0 else 5 + i % 4,), generator=random) for i in range(25)]
+    return [torch.randint(2, VOCABULARY, (300 if i % 5 == 0 else 5 + i % 4,), generator=random) for i in range(15)]
 
 
 def seed(number: int = 0) -> torch.Generator:
@@ -167,7 +166,7 @@ def test_equal_seeds_give_equal_rollouts_whatever_came_before(sampler, prompts):
     again = sampler.sample(prompts, 4, 1.0, seed())
     assert tokens(first) == tokens(again) and torch.equal(first.logp, again.logp)
     assert tokens(other) != tokens(first)[:20]
-    assert len({tuple(row) for row in tokens(first)}) > 94  # of 100: rollouts of a prompt have seeds of their own
+    assert len({tuple(row) for row in tokens(first)}) > 55  # of 60: rollouts of a prompt have seeds of their own
 
 
 def test_first_tokens_come_as_often_as_the_policy_says(sampler, policy, prompts):
@@ -193,7 +192,7 @@ def test_a_response_ends_with_the_end_token_or_at_its_greatest_length(policy, en
     )
     drawn = tokens(VllmSampler(policy, frequent, RESPONSE, engine).sample(prompts, 8, 1.0, seed()))
     ended = [row for row in drawn if frequent in row]
-    assert 10 < len(ended) < len(drawn) - 10
+    assert 5 < len(ended) < len(drawn) - 5
     assert all(row.index(frequent) == len(row) - 1 for row in ended)
     assert all(len(row) == RESPONSE for row in drawn if frequent not in row)
     assert any(EOS in row[:-1] for row in drawn)
@@ -240,7 +239,7 @@ def test_each_process_of_torchrun_has_an_engine_of_its_own(prompts, tmp_path):
     """Sharded weights are gathered; the processes sample different prompts, and none waits for the other's samples."""
     folder = tmp_path / "model"
     torch.manual_seed(0)
-    MODELS["llama, untied"]().save_pretrained(folder)
+    MODELS["llama, tied"]().save_pretrained(folder)
     torch.save(prompts, tmp_path / "prompts.pt")
     script = Path(__file__).with_name("two_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
