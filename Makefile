@@ -5,7 +5,8 @@
 # make test-slurm  the Slurm profile on a real one-node cluster (root, Debian's slurm-wlm and munge)
 # make lint        style of Python and Snakemake code
 # make bench       beside TRL and generate(), beside what the machine can do: results/bench/ (own environment for TRL)
-# make bench-vllm  rollouts beside vLLM's (own environment, Python 3.11 only)
+# make test-vllm   rollouts by vLLM, tested for real on a CPU (own environment, Python 3.11 only)
+# make bench-vllm  rollouts beside vLLM's (same environment)
 # make notebooks   execute the notebooks again from notebooks/src/
 # make base        train the small world's base model again (the committed one stands in for a download)
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PIP = $(BIN)/python -m pip install --quiet --no-compile
 # Every training process uses the threads that its config gives it; libraries must not add their own.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-slurm torture smoke lint bench bench-vllm base report notebooks clean
+.PHONY: reproduce test test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
 
 reproduce: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -44,6 +45,9 @@ torture: $(VENV)/installed-dev
 test-slurm: $(VENV)/installed
 	$(PIP) -c constraints.txt -e ".[slurm]"
 	$(BIN)/python tests/slurm/prove.py
+
+test-vllm: .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest tests/with_vllm
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
-        weights = _to_transformers(self, state_dict or self.state_dict())
+        weights = to_transformers(self, state_dict or self.state_dict())
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
     @property
@@ -268,7 +268,8 @@ def _from_transformers(model: Decoder, weights: dict[str, Tensor]) -> dict[str, 
     }
 
 
-def _to_transformers(model: Decoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_transformers(model: Decoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's weights by name as those that transformers' Qwen2 has."""
     weights = {}
     for ours, (stack, heads) in _names(model).items():
         if len(stack) == 3:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from hdpo import ranks
+from hdpo.backend import load_sampler, require_backend
 from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import read_record, verify_files, write_atomic, write_record
@@ -20,6 +21,7 @@ from hdpo.provenance import provenance
 from hdpo.rng import generator
 from hdpo.sampler import Sampler
 from hdpo.tasks import Problem, Task, Verdict, load_task, problem_set_hash
+from hdpo.vllm_sampler import VllmSampler
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Scorer:
 
     def evaluate(
         self,
-        sampler: Sampler,
+        sampler: Sampler | VllmSampler,
         problems: tuple[Problem, ...],
         samples: int,
         temperature: float,
@@ -112,10 +114,11 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
         run = study.run(name, seed)
         model_path, run_hash = str(run.folder / "model"), run.hash
         require_same_run(run)
+    require_backend(study)
     started, began = provenance(), time.perf_counter()
     task, tokenizer = load_task(study), load_tokenizer(model_path)
     model = load_policy(model_path, study.model.dtype)
-    sampler = Sampler(model, tokenizer.eos_token_id, study.train.max_response_tokens)
+    sampler = load_sampler(study, model, model_path, tokenizer.eos_token_id)
     problems, samples = task.problems("test"), study.evaluate.test_samples
     random = generator(seed, "test", device=model.device)
     with located(f"run {name} seed {seed}, test problems"):

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from hdpo.decoder import Decoder, KVCache
+from hdpo.decoder import Decoder, KVCache, to_transformers
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
-from hdpo.ranks import is_sharded
+from hdpo.ranks import is_sharded, whole
 from hdpo.tokenizer import WordTokenizer
 
 LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, every batch of a small one
@@ -293,6 +293,15 @@ def _recompute_layers(model: nn.Module) -> None:
         raise ValueError("its layers cannot be recomputed: train.gradient_checkpointing must be false")
     for layer in layers:
         layer.forward = partial(recomputed, layer.forward)
+
+
+def whole_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Name and value of every weight, as transformers names and lays them out; a tied one once.
+
+    Weights that are sharded over processes are gathered, one at a time: then every process must read them all.
+    """
+    weights = ((name, whole(parameter.detach())) for name, parameter in model.named_parameters())
+    yield from to_transformers(model, dict(weights)).items() if isinstance(model, Decoder) else weights
 
 
 def load_tokenizer(path: str | Path):

@@ -19,7 +19,7 @@ class Rollouts:
 
     sequences: Sequences
     logp: Tensor  # the sampler's own log-prob of each token, [M]
-    entropy: Tensor  # entropy of the distribution it drew from, nats, [M]
+    entropy: Tensor  # of the distribution it drew from, or an unbiased estimate of it, nats, [M]
 
 
 class Sampler:
@@ -30,6 +30,9 @@ class Sampler:
         self.eos = eos_token_id
         self.max_tokens = max_response_tokens
         self.rows_per_batch = rows_per_batch  # memory, not distribution
+
+    def sleep(self) -> None:
+        """Nothing to do before the weights change: they are the model's own, and the cache ends with each call."""
 
     @torch.no_grad()
     def sample(

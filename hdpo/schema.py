@@ -218,6 +218,7 @@ class Hardware(Section):
     processes: Annotated[int, Field(ge=1, le=1024)] = 1  # of a job without GPUs
     sharding: Literal["shard", "replicate"] = "shard"  # weights and AdamW's state, where there are several processes
     memory_mb: Count = 2000
+    rollout_memory: Annotated[float, Field(gt=0, lt=1)] = 0.4  # share of a GPU's memory that vLLM may take
     minutes: Count = 240  # time limit of a job on a cluster; training goes on from its checkpoint
 
     @model_validator(mode="after")

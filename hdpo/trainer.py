@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hdpo import ranks
+from hdpo.backend import load_sampler, require_backend
 from hdpo.config import Run
 from hdpo.distill import jsd_k, teacher_top_k
-from hdpo.errors import UserError
 from hdpo.evaluate import Scorer
 from hdpo.finite import NotFinite, require_finite
 from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
@@ -29,7 +29,7 @@ from hdpo.policy import (
     token_logp,
 )
 from hdpo.rng import draw_prompts, generator
-from hdpo.sampler import Rollouts, Sampler
+from hdpo.sampler import Rollouts
 from hdpo.schema import Optimizer
 from hdpo.tasks import Problem, load_task
 
@@ -63,22 +63,21 @@ class Trainer:
 
     def __init__(self, run: Run) -> None:
         study = run.study
-        if study.train.backend != "transformers":
-            raise UserError(f"train.backend {study.train.backend!r}: this version samples with 'transformers' only")
+        require_backend(study)
         self.run, self.train, self.distill = run, study.train, study.distill
         self.task = load_task(study)
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path)
         self.scorer = Scorer(self.task, self.tokenizer)
-        model, train = study.model, study.train
+        model, train, eos = study.model, study.train, self.tokenizer.eos_token_id
         self.policy = self._load(is_trained=True)
         self.share_prompts = not train.gradient_checkpointing and model.attention != "flash_attention_2"
-        self.sampler = self._sampler(self.policy)
+        self.sampler = load_sampler(study, self.policy, study.base_path, eos)
         self.teacher = None
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
             self.teacher = self._load(is_trained=False) if frozen else self.policy
-            self.teacher_sampler = self._sampler(self.teacher)
+            self.teacher_sampler = load_sampler(study, self.teacher, study.base_path, eos)
         self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
         optimizer = train.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -143,6 +142,7 @@ class Trainer:
         Raises:
             NotFinite: a loss or gradient is NaN or infinite, before it changes the weights; or a changed weight is.
         """
+        self.sampler.sleep()  # the weights that it holds are about to change
         n_tokens = max(1, len(rollouts.logp))
         n_distill_tokens = max(1, int(demonstrations.student.lengths.sum()))
         old_logp = torch.empty(n_tokens)  # log π_old of every token, written by the first update
@@ -270,9 +270,6 @@ class Trainer:
         yield
         if offloaded:
             self.teacher.to("cpu")
-
-    def _sampler(self, model: torch.nn.Module) -> Sampler:
-        return Sampler(model, self.tokenizer.eos_token_id, self.train.max_response_tokens)
 
 
 def _places(batch: Sequences, copies: list[int]) -> Tensor:

@@ -26,10 +26,12 @@ def folder(tmp_path, monkeypatch):
     ("arguments", "changes", "expected"),
     [
         (["train", "--run", "grpo", "--seed", "1"], {}, "results/smoke/base: no tokenizer.json there"),
-        (["train", "--run", "grpo", "--seed", "1"], {"train__backend": "vllm"}, "train.backend 'vllm'"),
+        (["train", "--run", "grpo", "--seed", "1"], {"train__backend": "vllm"}, "vLLM is not installed"),
         (["train", "--run", "ppo", "--seed", "1"], {}, "expected grpo or hdpo-"),
         (["evaluate", "--run", "grpo", "--seed", "1"], {}, "runs/grpo/seed1/run.json: missing"),
         (["evaluate", "--run", "base", "--seed", "0"], {}, "results/smoke/base: no tokenizer.json there"),
+        (["evaluate", "--run", "base", "--seed", "0"], {"train__backend": "vllm"}, "vLLM is not installed"),
+        (["train", "--run", "grpo", "--seed", "1"], {"hardware__rollout_memory": 1.0}, "hardware.rollout_memory"),
         (["bench"], {}, "no finished run"),
         (["publish"], {}, "check.md: missing"),
         (["base"], {"train__steps": 0}, "train.steps"),

@@ -7,6 +7,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from hdpo import onednn
 from hdpo.decoder import Decoder, RMSNorm, SwiGLU
+from hdpo.policy import whole_weights
 
 
 @pytest.fixture(
@@ -60,6 +61,16 @@ def test_logits_and_gradients_equal_transformers(folder):
 
 def assert_close(found, expected):
     assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max())), (found - expected).abs().max()
+
+
+def test_whole_weights_are_transformers_parameters(folder):
+    """By name, shape and value, a tied head once: what another engine is given."""
+    theirs = Qwen2ForCausalLM.from_pretrained(folder)
+    expected = dict(theirs.named_parameters())
+    for model in (Decoder.load(folder), theirs):
+        found = dict(whole_weights(model))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_saving_gives_back_the_folder_it_came_from(folder, tmp_path):

@@ -67,16 +67,16 @@ def two(folder) -> dict:
     return torch.load(folder / "two.pt", weights_only=True)
 
 
-def assert_close(found, expected, where: str = "") -> None:
-    """Equal, and numbers within 1e-5."""
+def assert_close(found, expected, where: str = "", tolerance: float = 1e-5) -> None:
+    """Equal, and numbers within a tolerance."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys(), where
         for key in expected:
-            assert_close(found[key], expected[key], f"{where}.{key}")
+            assert_close(found[key], expected[key], f"{where}.{key}", tolerance)
     elif isinstance(expected, torch.Tensor):
-        assert torch.allclose(found, expected, rtol=0, atol=1e-5), (where, float((found - expected).abs().max()))
+        assert torch.allclose(found, expected, rtol=0, atol=tolerance), (where, float((found - expected).abs().max()))
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-5), where
+        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance), where
     else:
         assert found == expected, where
 
@@ -183,7 +183,7 @@ def test_stopped_killed_and_resumed_on_one_rank(tmp_path, monkeypatch):
     ]
     assert sum(record["demonstrations"] for record in records[1]) > 0
     for step, (found, expected) in enumerate(zip(*records, strict=True)):
-        assert_close(found, expected, f"step {step}")
+        assert_close(found, expected, f"step {step}", tolerance=1e-4)  # roundings of up to ten steps
     weights = [load_file(each.folder / "model/model.safetensors") for each in (one, whole)]
     assert_close(*weights)
 

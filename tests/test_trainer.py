@@ -71,6 +71,18 @@ def test_on_an_all_fail_group_grpo_has_no_gradient_and_hdpo_has_one(make_trainer
     assert all(gradient.abs().max() > 0 for gradient in hdpo.values())
 
 
+def test_the_sampler_sleeps_before_the_weights_change(make_trainer, monkeypatch):
+    """A sampler that holds a copy of the weights drops it there: between two updates they may not move."""
+    trainer, seen = make_trainer(), []
+    monkeypatch.setattr(trainer.sampler, "sleep", lambda: seen.append(trainer.policy.embedding.detach().clone()))
+    before = trainer.policy.embedding.detach().clone()
+    trainer.step(0)
+    after = trainer.policy.embedding.detach().clone()
+    trainer.step(1)
+    assert torch.equal(seen[0], before) and torch.equal(seen[1], after) and not torch.equal(before, after)
+    assert len(seen) == 2
+
+
 def test_distillation_is_weighted_by_lambda_and_adds_to_grpo(make_trainer):
     trainer = make_trainer()
     rollouts, demonstrations = sample(trainer), demonstrate(trainer)

@@ -4,7 +4,6 @@ All draw G completions of the same prompts at temperature 1 from the whole vocab
 greatest length, in float32 on one thread; tokens count up to and with the end token.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,7 +23,9 @@ from hdpo.bench.workload import Size, plain_model, write_study
 from hdpo.config import Study, load_study
 from hdpo.policy import encode
 from hdpo.rng import draw_prompts, generator
+from hdpo.sampler import Sampler
 from hdpo.trainer import Trainer
+from hdpo.vllm_sampler import Engine, VllmSampler
 
 # vLLM's CPU kernels know no heads of 24, the small world's: a model of the same size with heads of 32 stands in.
 VLLM_HEADS = {32, 64}
@@ -41,13 +42,13 @@ Draw = Callable[[], list[int]]  # draws one batch; the lengths of its P·G compl
 def measure(quick: bool) -> dict[str, Any]:
     """Tokens per second of each engine by size, and how many times as fast the kit is."""
     versions = {"transformers": transformers.__version__}
+    sizes = [(SIZES[1][0], 2)] if quick else SIZES
+    rows = [row for size, rounds in sizes for row in compare(size, rounds)]
     if find_spec("vllm"):
-        _set_up_vllm()
-        import vllm
+        import vllm  # not before the engine has set its environment
 
         versions["vllm"] = vllm.__version__
-    sizes = [(SIZES[1][0], 2)] if quick else SIZES
-    return {"engines": versions, "rows": [row for size, rounds in sizes for row in compare(size, rounds)]}
+    return {"engines": versions, "rows": rows}
 
 
 def compare(size: Size, rounds: int) -> list[dict[str, Any]]:
@@ -59,12 +60,14 @@ def compare(size: Size, rounds: int) -> list[dict[str, Any]]:
         prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
         model = plain_model(study.base_path)
         engines = {
-            "hdpo": kit(trainer, prompts, size.group),
+            "hdpo": draws(trainer.sampler, prompts, size.group),
             "generate()": generate(model, prompts, study, size.group),
             "generate(), static cache": generate(model, prompts, study, size.group, cache_implementation="static"),
         }
         if find_spec("vllm") and size.hidden and size.hidden // size.heads in VLLM_HEADS:
-            engines["vLLM"] = vllm_engine(prompts, study, size.group)
+            engine = Engine(study.base_path, study.model.dtype, study.model.max_length, study.hardware.rollout_memory)
+            vllm = VllmSampler(trainer.policy, trainer.sampler.eos, trainer.sampler.max_tokens, engine)
+            engines["vLLM"] = draws(vllm, prompts, size.group)
         lengths: dict[str, list[list[int]]] = {engine: [] for engine in engines}
         cases = {engine: lambda e=engine: lengths[e].append(engines[e]()) for engine in engines}
         seconds = alternate(cases, rounds)
@@ -87,12 +90,12 @@ def compare(size: Size, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def kit(trainer: Trainer, prompts: list[Tensor], group: int) -> Draw:
+def draws(sampler: Sampler | VllmSampler, prompts: list[Tensor], group: int) -> Draw:
     turn = count()
 
     def draw() -> list[int]:
         random = generator(RUN_SEED, "bench", next(turn))
-        return trainer.sampler.sample(prompts, group, 1.0, random).sequences.lengths.tolist()
+        return sampler.sample(prompts, group, 1.0, random).sequences.lengths.tolist()
 
     return draw
 
@@ -120,41 +123,6 @@ def generate(model: torch.nn.Module, prompts: list[Tensor], study: Study, group:
         return (before_end + 1).clamp_max(tokens.shape[1]).tolist()
 
     return draw
-
-
-def vllm_engine(prompts: list[Tensor], study: Study, group: int) -> Draw:
-    """vLLM with its compiler off, which for models this small gains nothing and takes half a minute."""
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(
-        study.base_path,
-        dtype="float32",
-        enforce_eager=True,
-        max_num_seqs=len(prompts) * group,
-        max_num_batched_tokens=16_384,
-        seed=0,
-    )
-    sampling = SamplingParams(
-        n=group, temperature=1.0, top_k=0, top_p=1.0, max_tokens=study.train.max_response_tokens, detokenize=False
-    )
-    inputs = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
-
-    def draw() -> list[int]:
-        outputs = llm.generate(inputs, sampling, use_tqdm=False)
-        return [len(completion.token_ids) for output in outputs for completion in output.outputs]
-
-    return draw
-
-
-def _set_up_vllm() -> None:
-    """What vLLM reads from the environment when it is imported: engine in this process, no compiler, no network."""
-    os.environ |= {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "TORCHDYNAMO_DISABLE": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""What draws the rollouts, by `train.backend`: the model itself, or vLLM holding a copy of its weights."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+
+from torch import nn
+
+from hdpo.config import Study
+from hdpo.errors import UserError
+from hdpo.sampler import Sampler
+from hdpo.vllm_sampler import Engine, VllmSampler
+
+
+def require_backend(study: Study) -> None:
+    """Before anything is loaded.
+
+    Raises:
+        UserError: the study samples with vLLM, which is not installed.
+    """
+    if study.train.backend == "vllm" and find_spec("vllm") is None:
+        raise UserError(
+            "train.backend 'vllm': vLLM is not installed; beside a GPU `pip install vllm`, elsewhere `make test-vllm`"
+            " builds an environment with it; or set train.backend: transformers"
+        )
+
+
+def load_sampler(study: Study, model: nn.Module, path: str, eos_token_id: int) -> Sampler | VllmSampler:
+    """The study's sampler for a model, whose configuration lies at `path`.
+
+    Raises:
+        UserError: vLLM cannot run the model here.
+    """
+    length = study.train.max_response_tokens
+    if study.train.backend == "transformers":
+        return Sampler(model, eos_token_id, length)
+    engine = _engine(path, study.model.dtype, study.model.max_length, study.hardware.rollout_memory)
+    return VllmSampler(model, eos_token_id, length, engine)
+
+
+@lru_cache(maxsize=1)
+def _engine(*arguments) -> Engine:
+    """The process's one engine, shared by the samplers of policy and teacher."""
+    return Engine(*arguments)
