@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "numpy", "snakemake")
+OUTPUT = ("results/bench", "results/torture")  # tracked, and written by those whose provenance is asked
 
 
 def provenance() -> dict[str, Any]:
@@ -21,7 +22,7 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in OUTPUT))),
     }
 
 
