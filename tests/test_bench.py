@@ -4,14 +4,16 @@ import itertools
 import json
 import os
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdpo.bench import gpu, growth, whole
+from hdpo.bench import gpu, growth, memory, whole
 from hdpo.bench.__main__ import main
 from hdpo.bench.flops import forward_flops, shape_of, step_flops
 from hdpo.bench.limits import account, category
@@ -295,3 +297,15 @@ def test_nothing_measured_and_unknown_parts_are_refused(tmp_path, capsys):
         write_report(tmp_path)
     assert main(["speed"]) == 2
     assert "no part 'speed'" in capsys.readouterr().err
+
+
+def test_a_losss_peak_memory_follows_the_chunk_of_logits():
+    """Of 96 tokens over 151,936: at least two float32 copies of a chunk's logits, and never those of all tokens."""
+    copy = memory.VOCABULARY * 4 / 2**20  # MB of one token's
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        small = pool.submit(memory.peak_of, "JSD", 96, 12).result()
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        large = pool.submit(memory.peak_of, "JSD", 96, 96).result()
+    if None in (small, large):
+        pytest.skip("this kernel keeps no peak memory")
+    assert large > 2 * 96 * copy > small > 2 * 12 * copy

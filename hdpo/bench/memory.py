@@ -18,7 +18,7 @@ from hdpo.distill import jsd_k, teacher_top_k
 from hdpo.policy import per_token, token_logp
 
 VOCABULARY, WIDTH, TOP_K = 151_936, 64, 64  # Qwen2.5's vocabulary; a narrow model, so that logits are what is large
-TOKENS, CHUNKS = (256, 512, 1024, 2048), (64, 128, 256, 512)
+TOKENS, CHUNKS = (128, 256, 512, 1024), (64, 128, 256, 512)
 CHUNK = 128  # where tokens grow
 # Series: what grows, and points of tokens and chunk.
 SERIES = {
