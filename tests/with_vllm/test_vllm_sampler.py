@@ -48,7 +48,7 @@ def folder(request, tmp_path_factory) -> Path:
     model = MODELS[request.param]()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3)
+            parameter.mul_(2)
     model.save_pretrained(folder)
     return folder
 
@@ -74,7 +74,7 @@ def sampler(policy, engine) -> VllmSampler:
 def prompts() -> list[torch.Tensor]:
     """Short ones, and some of more than the 128 tokens from which vLLM keeps what it has read."""
     random = torch.Generator().manual_seed(1)
-    return [torch.randint(2, VOCABULARY, (300 if i % 5 == 0 else 5 + i % 4,), generator=random) for i in range(15)]
+    return [torch.randint(2, VOCABULARY, (150 if i % 5 == 0 else 5 + i % 4,), generator=random) for i in range(15)]
 
 
 def seed(number: int = 0) -> torch.Generator:
