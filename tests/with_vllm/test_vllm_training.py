@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -10,7 +12,6 @@ from safetensors.torch import load_file
 
 pytest.importorskip("vllm")
 
-from hdpo.cli import main
 from hdpo.policy import encode
 from hdpo.sampler import Sampler
 from hdpo.train import train_run
@@ -73,7 +74,20 @@ def test_a_whole_run_ends_the_same_after_a_kill(make_run, monkeypatch):
 def test_the_command_line_trains_and_evaluates(make_run, tmp_path):
     make_run("grpo", train__steps=2)
     for command in ("train", "evaluate"):
-        assert main([command, str(tmp_path / "study.yaml"), "--run", "grpo", "--seed", "1"]) == 0
+        arguments = [command, str(tmp_path / "study.yaml"), "--run", "grpo", "--seed", "1"]
+        subprocess.run([sys.executable, "-m", "hdpo.cli", *arguments], check=True)  # a process each: one engine each
     outcomes = pd.read_parquet(tmp_path / "results/smoke/eval/grpo/seed1.parquet")
     assert len(outcomes) == 32 and outcomes["greedy"].sum() > 0
     shutil.rmtree(tmp_path / "results")
+
+
+def test_two_processes_draw_what_one_does(make_run, tmp_path):
+    metrics = []
+    for processes in (1, 2):
+        run = make_run("hdpo-drifting-1", name=f"by{processes}", train__steps=2, hardware={"processes": processes})
+        command = ["train", str(tmp_path / "study.yaml"), "--run", run.name, "--seed", "1"]
+        subprocess.run([sys.executable, "-m", "hdpo.cli", *command], check=True)
+        metrics.append([json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()])
+    for one, two in zip(*metrics, strict=True):
+        assert one["tokens"] == two["tokens"] and one["reward"] == two["reward"] and one["logp_gap_max"] < 1e-4
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-4)

@@ -1,4 +1,4 @@
-"""One process of two under torchrun: the policy sharded by FSDP2, half of the prompts, in the first process twice."""
+"""One process of two under torchrun: the policy sharded by FSDP2, each process drawing its half of the rollouts."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,15 @@ from hdpo.policy import load_policy
 from hdpo.vllm_sampler import Engine, VllmSampler
 
 dist.init_process_group("gloo")
-rank, folder, work = dist.get_rank(), sys.argv[1], Path(sys.argv[2])
+folder, work = sys.argv[1], Path(sys.argv[2])
 policy = load_policy(folder)
 for layer in policy.model.layers:
     fully_shard(layer)
 fully_shard(policy)
 sampler = VllmSampler(policy, 1, 20, Engine(folder, "float32", 512, 0.4))
 prompts = torch.load(work / "prompts.pt")
-half = prompts[: len(prompts) // 2] if rank == 0 else prompts[len(prompts) // 2 :]
-for _ in range(2 - rank):
-    drawn = sampler.sample(half, 1, 0.0)
-torch.save([completion.tolist() for completion in drawn.sequences.completions], work / f"{rank}.pt")
+drawn = sampler.sample(prompts, 1, 0.0)
+torch.save([completion.tolist() for completion in drawn.sequences.completions], work / f"{dist.get_rank()}.pt")
 sampler.sleep()
-sampler.sample(half if rank == 0 else [], 1, 0.0)  # one without work still gives its shards
+sampler.sample(prompts[:1], 1, 0.0)  # one process without work still gives its shards
 dist.destroy_process_group()
