@@ -77,6 +77,8 @@ class Trainer:
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
             self.teacher = load_policy(study.base_path, model.dtype, model.attention) if frozen else self.policy
+            if frozen and self.distill.offload_teacher:
+                self.teacher.to("cpu")
             self.teacher_sampler = self._sampler(self.teacher)
         self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
         optimizer = train.optimizer
