@@ -77,6 +77,9 @@ class Trainer:
         if run.distill_weight > 0:  # λ = 0 is GRPO: no teacher is even loaded
             frozen = run.teacher == "frozen"
             self.teacher = self._load(is_trained=False) if frozen else self.policy
+            self.offloads = self.distill.offload_teacher and frozen and not ranks.is_sharded(self.teacher)
+            if self.offloads:
+                self.teacher.to("cpu")
             self.teacher_sampler = load_sampler(study, self.teacher, study.base_path, eos)
         self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
         optimizer = train.optimizer
@@ -264,11 +267,10 @@ class Trainer:
     @contextmanager
     def _teacher_at_hand(self) -> Iterator[None]:
         """Inside, the teacher is where the policy is; outside, a frozen one that is offloaded waits in CPU memory."""
-        offloaded = self.distill.offload_teacher and not (self.teacher is self.policy or ranks.is_sharded(self.teacher))
-        if offloaded:
+        if self.offloads:
             self.teacher.to(self.policy.device)
         yield
-        if offloaded:
+        if self.offloads:
             self.teacher.to("cpu")
 
 

@@ -106,8 +106,12 @@ def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> 
     tokens = study.train.micro_batch_tokens
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     layer = tokens * width * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.intermediate)
-    # Logits, log-probs and gradient, float32.
-    logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, tokens * shape.vocabulary)}
+    # Logits, log-probs and gradient in float32; from the second chunk on also the sum of the head's gradients, the
+    # next one and a copy of it (`python -m hdpo.bench memory` shows both).
+    count = tokens * shape.vocabulary
+    logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
+    if count > LOGITS_CHUNK:
+        logits["gradient of the output head"] = 3 * 4 * shape.embedding
     if not checkpointing:
         return {"activations": shape.layers * layer} | logits
     inputs = shape.layers * tokens * width * shape.hidden
