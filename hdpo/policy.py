@@ -7,7 +7,7 @@ attention needs no padding mask, and every result comes back flattened to the M 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.completions)
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """Completion tokens of each sequence, [N]."""
         return torch.tensor([len(completion) for completion in self.completions], dtype=torch.long)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hdpo import ranks
+from hdpo.adamw import AdamW
 from hdpo.backend import load_sampler, require_backend
 from hdpo.config import Run
 from hdpo.distill import jsd_k, teacher_top_k
@@ -83,7 +84,7 @@ class Trainer:
             self.teacher_sampler = load_sampler(study, self.teacher, study.base_path, eos)
         self.weights = master_weights(self.policy)  # so that a step without signal is still an AdamW step
         optimizer = train.optimizer
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.weights.values(),
             lr=optimizer.learning_rate,
             betas=optimizer.betas,

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -339,3 +341,25 @@ def test_prompts_are_paired_across_methods_and_cover_an_epoch(make_trainer):
     assert across[:16] == drawn[48:64] and len(set(across[16:])) == 32
     grpo, hdpo = make_trainer("grpo").step(0), make_trainer("hdpo-frozen-0.1").step(0)
     assert grpo["reward"] == hdpo["reward"] and grpo["tokens"]["rollout"] == hdpo["tokens"]["rollout"]
+
+
+def test_the_optimiser_is_pytorchs_and_leaves_the_compiler_alone():
+    program = """
+import sys, torch
+from hdpo.adamw import AdamW
+
+def moved(kind):
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(5, 3))
+    optimizer = kind([weight], lr=0.1, weight_decay=0.1, fused=True)
+    for _ in range(3):
+        optimizer.zero_grad(set_to_none=False)
+        (weight**3).sum().backward()
+        optimizer.step()
+    return weight.detach()
+
+ours = moved(AdamW)
+assert "torch._dynamo" not in sys.modules
+assert torch.equal(ours, moved(torch.optim.AdamW))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

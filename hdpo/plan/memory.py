@@ -8,10 +8,10 @@ from hdpo.plan.hardware import device
 from hdpo.plan.shape import Shape, study_shape
 from hdpo.plan.workload import Workload, assumptions, workload
 
-SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: each backend's limit per device
+SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: of each vLLM engine, of a whole job
 LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.policy, which imports torch
 USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
-CONTEXT = {"cpu": 450e6, "gpu": 1.5e9}  # interpreter and libraries; CUDA context, kernels and workspaces
+CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # libraries, products that oneDNN keeps compiled; CUDA context and workspaces
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,15 @@ def require_gpu_memory(run: Run) -> None:
 def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: float, where: str) -> Memory:
     """What a training job needs on each of its devices, at least.
 
-    Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2); forward
-    and backward passes, the sampler and the frozen teacher are in the study's dtype. An offloaded teacher is there
+    Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2) unless
+    `hardware.sharding` says otherwise; forward and backward passes, the sampler and the frozen teacher are in the
+    study's dtype. Who samples without vLLM gathers the weights for it. An offloaded teacher is there
     for its rollouts and its own distributions, and gone while the student's gradients are computed.
     The key-value cache counts what the rows that decode together fill at their mean length, and at least one row
     of `model.max_length`: a smaller cache only takes more passes.
     """
-    shards = max(1, study.hardware.gpus) if on_gpu else 1
+    devices = max(1, study.hardware.gpus) if on_gpu else 1
+    shards = devices if study.hardware.sharding == "shard" else 1
     width = 2 if study.model.dtype == "bfloat16" else 4
     state = 4 * shape.parameters / shards
     kept = {"weights, float32": state, "gradients": state, "AdamW moments": 2 * state}
@@ -88,10 +90,11 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: 
     if study.train.log_gradient_norms:
         update["gradient norms"] = state
     rollout = dict(kept)
-    if study.train.backend == "vllm":
+    if study.train.backend == "vllm" or shards > 1:
         rollout["sampler's weights"] = width * shape.parameters
     length = work.rollout.prompt + work.rollout.response
-    rows = min(work.rollout.rows / shards, SEQUENCES[study.train.backend])
+    limit = SEQUENCES[study.train.backend] / (devices if study.train.backend == "transformers" else 1)
+    rows = min(work.rollout.rows / devices, limit)
     rollout["key-value cache"] = shape.kv_bytes(width) * max(rows * length, study.model.max_length)
     rollout["sampled logits"] = 2 * 4 * rows * shape.vocabulary
     return Memory(rollout, update, available, where)
