@@ -54,6 +54,9 @@ rule base:
     benchmark:
         f"{ROOT}/benchmarks/base.tsv"
     threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        runtime=study.hardware.minutes,
     params:
         hash=study.pretrain_hash,
     shell:

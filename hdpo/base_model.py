@@ -97,7 +97,9 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
         total = 0.0
         for rows in batch.micro_batches(list(range(len(batch))), MICRO_BATCH_TOKENS):
             part = batch.select(rows)
-            loss = nn.functional.cross_entropy(completion_logits(model, part), part.tokens, reduction="sum")
+            loss = nn.functional.cross_entropy(
+                completion_logits(model, part), part.tokens.to(model.device), reduction="sum"
+            )
             (loss / len(batch.tokens)).backward()
             total += loss.item() / len(batch.tokens)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -128,7 +128,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, so that `hdpo --help` stays quick."""
     study = load_study(options.study)
     runs_model = options.command in ("train", "evaluate")
-    claim_gpus(study.hardware.gpus if runs_model else 0)
+    claim_gpus(study.hardware.gpus if runs_model or options.command == "base" else 0)
     if runs_model and study.hardware.ranks > 1 and not is_rank():
         return launch(study.hardware.ranks, arguments)
     if runs_model and is_rank():
@@ -145,10 +145,6 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     elif options.command == "train":
         from hdpo.train import train_run
 
-        if study.hardware.gpus:
-            from hdpo.plan.memory import require_gpu_memory
-
-            require_gpu_memory(study)
         train_run(study.run(options.run, options.seed))
     elif options.command == "evaluate":
         from hdpo.evaluate import evaluate_test

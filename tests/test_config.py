@@ -9,7 +9,7 @@ from hdpo.config import load_study, weights_hash
 from hdpo.errors import UserError
 
 
-@pytest.mark.parametrize("scale", ["smoke", "small", "gpu1", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "small", "tenfold", "gpu1", "paper"])
 def test_shipped_studies_are_valid(scale):
     assert load_study(ROOT / f"config/{scale}.yaml").name == scale
 

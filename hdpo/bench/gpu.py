@@ -47,7 +47,7 @@ class Setting:
     micro_batch_tokens: int
 
 
-SMALL = Setting("small world", Shape(76, 96, 288, 4, 4, 4, 24, True, True), "float32", 16, 16, 8, 16, 24, 16384)
+SMALL = Setting("small world", Shape(76, 96, 288, 4, 3, 1, 32, True, True), "float32", 16, 16, 8, 16, 24, 16384)
 QWEN = Setting("Qwen2.5-1.5B", QWEN_1_5B, "bfloat16", 8, 16, 256, 256, 512, 4096)
 TINY = Setting("tiny", Shape(512, 64, 128, 2, 4, 2, 16, True, True), "bfloat16", 4, 4, 6, 6, 8, 256)
 
