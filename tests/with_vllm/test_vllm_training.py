@@ -1,7 +1,6 @@
 """HDPO with vLLM's rollouts, for real: steps, a whole run, resuming. Skipped where vLLM is not installed."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
@@ -76,4 +75,3 @@ def test_the_command_line_trains_and_evaluates(make_run, tmp_path):
         assert main([command, str(tmp_path / "study.yaml"), "--run", "grpo", "--seed", "1"]) == 0
     outcomes = pd.read_parquet(tmp_path / "results/smoke/eval/grpo/seed1.parquet")
     assert len(outcomes) == 32 and outcomes["greedy"].sum() > 0
-    shutil.rmtree(tmp_path / "results")
