@@ -1,6 +1,6 @@
 """What draws the rollouts, by `train.backend`: the model itself, or vLLM holding a copy of its weights."""
 
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 
 from torch import nn
@@ -37,7 +37,7 @@ def load_sampler(study: Study, model: nn.Module, path: str, eos_token_id: int) -
     return VllmSampler(model, eos_token_id, length, engine)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _engine(*arguments) -> Engine:
     """The process's one engine, shared by the samplers of policy and teacher."""
     return Engine(*arguments)

@@ -19,6 +19,7 @@ from hdpo.sampler import Rollouts
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 CPU_CACHE_BYTES = 2**30  # keys and values; a GPU's are bounded by hardware.rollout_memory
 ROWS = 256  # that decode at a time, as `hdpo.plan.memory` counts
+STARTED: list["Engine"] = []  # kept to the end: an engine that is collected ends the process group, whoever made it
 
 
 class VllmSampler:
@@ -124,6 +125,7 @@ class Engine:
             )
         except Exception as error:  # of many kinds: an unknown architecture, too little memory, ...
             raise UserError(f"train.backend 'vllm': cannot run {path} ({brief(error)})") from error
+        STARTED.append(self)
         if not self.on_gpu:
             _require_known_heads(path, self.llm.model_config.get_head_size())
 

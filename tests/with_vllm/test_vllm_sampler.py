@@ -1,6 +1,5 @@
 """vLLM's rollouts against transformers in float32, for real: `make test-vllm`. Skipped where vLLM is not installed."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -55,7 +54,6 @@ def folder(request, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder) -> Engine:
-    gc.collect()  # the engine before
     return Engine(str(folder), "float32", LENGTH, 0.4)
 
 
