@@ -100,7 +100,7 @@ def test_training_is_three_forward_passes_and_four_with_checkpointing(tiny_model
     counted = []
     for checkpointing in (False, True):
         if checkpointing:
-            tiny_model.gradient_checkpointing_enable({"use_reentrant": False})
+            tiny_model.activation_checkpointing_enable({"use_reentrant": False})
         with FlopCounterMode(display=False) as counter:
             output = tiny_model.base_model(torch.zeros(3, 20, dtype=torch.long), use_cache=False)
             output.last_hidden_state.sum().backward()
@@ -187,7 +187,7 @@ def test_activations_are_those_that_autograd_keeps(small):
     study = small.model_copy(update={"train": small.train.model_copy(update={"micro_batch_tokens": 512})})
     planned = activations(study, shape, 4, checkpointing=False)["activations"]
     assert planned == pytest.approx(saved_bytes(model, 512), rel=0.35)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     planned = activations(study, shape, 4, checkpointing=True)["activations, layer inputs"]
     assert planned == pytest.approx(saved_bytes(model, 512), rel=0.35)
 
