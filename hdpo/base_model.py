@@ -16,7 +16,8 @@ from torch import nn
 from hdpo.config import Study
 from hdpo.errors import UserError
 from hdpo.files import write_atomic, write_record
-from hdpo.policy import Sequences, completion_logits, encode, load_policy
+from hdpo.models import load_policy
+from hdpo.policy import Sequences, completion_logits, encode
 from hdpo.progress import progress
 from hdpo.provenance import provenance
 from hdpo.schema import Pretrain

@@ -16,7 +16,8 @@ from hdpo.config import BASE_RUN, Run, Study
 from hdpo.errors import UserError
 from hdpo.files import read_record, verify_files, write_atomic, write_record
 from hdpo.finite import located
-from hdpo.policy import encode, load_policy, load_tokenizer
+from hdpo.models import load_policy, load_tokenizer
+from hdpo.policy import encode
 from hdpo.provenance import provenance
 from hdpo.rng import generator
 from hdpo.sampler import Sampler

@@ -20,15 +20,8 @@ from hdpo.finite import NotFinite, require_finite
 from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
 from hdpo.masters import master_weights, round_into
 from hdpo.metrics import Clock, RatioStatistics, step_record
-from hdpo.policy import (
-    Sequences,
-    completion_hidden,
-    encode,
-    load_policy,
-    load_tokenizer,
-    per_token,
-    token_logp,
-)
+from hdpo.models import load_policy, load_tokenizer
+from hdpo.policy import Sequences, completion_hidden, encode, per_token, token_logp
 from hdpo.rng import draw_prompts, generator
 from hdpo.sampler import Rollouts
 from hdpo.schema import Optimizer

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hdpo import ranks
 from hdpo.errors import UserError, brief
 from hdpo.finite import require_finite
-from hdpo.policy import Sequences, whole_weights
+from hdpo.models import whole_weights
+from hdpo.policy import Sequences
 from hdpo.sampler import Rollouts
 
 # What vLLM and what it imports read from the environment: the engine in this process, no report of its use to anyone.

@@ -52,7 +52,7 @@ def make_study(tmp_path, monkeypatch):
 def base_folder(tmp_path_factory) -> Path:
     """A base model of the smoke shape with random weights, sharpened so that its distributions differ by context."""
     from hdpo.base_model import initial_model
-    from hdpo.policy import load_policy
+    from hdpo.models import load_policy
     from hdpo.tasks.countdown import build_tokenizer
 
     folder = tmp_path_factory.mktemp("base")

@@ -7,7 +7,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from hdpo import onednn
 from hdpo.decoder import Decoder, RMSNorm, SwiGLU
-from hdpo.policy import whole_weights
+from hdpo.models import whole_weights
 
 
 @pytest.fixture(

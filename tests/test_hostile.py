@@ -297,7 +297,7 @@ def test_models_load_from_safetensors_without_their_code():
 
 
 def test_a_model_folder_with_pickled_weights_is_refused(tmp_path, base_folder):
-    from hdpo.policy import load_policy
+    from hdpo.models import load_policy
 
     folder = tmp_path / "model"
     folder.mkdir()

@@ -6,20 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hdpo.decoder import Decoder
 from hdpo.distill import jsd_k, teacher_top_k
-from hdpo.errors import UserError
-from hdpo.policy import (
-    Sequences,
-    completion_hidden,
-    completion_logits,
-    encode,
-    load_policy,
-    load_tokenizer,
-    per_token,
-    token_entropy,
-    token_logp,
-)
+from hdpo.models import load_policy
+from hdpo.policy import Sequences, completion_hidden, completion_logits, per_token, token_entropy, token_logp
 from hdpo.rng import generator
 from hdpo.sampler import Sampler, draw
 
@@ -41,11 +30,6 @@ def sequences() -> Sequences:
     random = torch.Generator().manual_seed(3)
     draw = lambda n: torch.randint(2, 76, (n,), generator=random)  # noqa: E731
     return Sequences([draw(n) for n in (4, 9, 5, 4)], [draw(n) for n in (6, 1, 11, 3)])
-
-
-def test_a_qwen2_folder_becomes_the_kits_own_decoder(base_folder):
-    assert isinstance(load_policy(base_folder), Decoder)
-    assert not isinstance(load_policy(base_folder, "bfloat16"), Decoder)
 
 
 @pytest.mark.parametrize("share_prompts", [False, True])
@@ -183,12 +167,6 @@ def test_gradient_checkpointing_computes_layers_twice_and_the_same(base_folder, 
     assert torch.equal(found.sequences.tokens, plain.sequences.tokens)  # its sampler's cache works as before
 
 
-def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
-    monkeypatch.setattr("hdpo.policy.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"model\.attention flash_attention_2: the package flash-attn is not installed"):
-        load_policy(base_folder, "bfloat16", "flash_attention_2")
-
-
 def test_completion_tokens_beyond_the_scored_one_do_not_matter(policy):
     """Causality at the seam: the last completion token never feeds a prediction of itself."""
     batch = sequences()
@@ -302,35 +280,3 @@ class TestSampler:
     def test_no_prompts_give_no_rollouts(self, policy):
         rollouts = self.sampler(policy).sample([], 4, 1.0)
         assert len(rollouts.sequences) == 0 and len(rollouts.logp) == 0
-
-
-def test_saved_tokenizer_reads_and_writes_as_before_saving(base_folder):
-    """A Qwen2 folder makes AutoTokenizer swap in another tokenizer, whose text the verifier would reject."""
-    texts = ["3 * 4 = 12 , 12 + 6 = 18", "7 > 9 ?", ""]
-    tokenizer = load_tokenizer(base_folder)
-    ids = encode(tokenizer, texts)
-    assert tokenizer.batch_decode(ids) == texts
-    ended = torch.cat([ids[0], torch.tensor([tokenizer.eos_token_id, 0, 0])])
-    assert tokenizer.batch_decode([ended], skip_special_tokens=True) == texts[:1]
-
-
-def test_the_short_way_to_the_tokenizer_equals_transformers(base_folder, tmp_path):
-    from transformers import PreTrainedTokenizerFast
-
-    texts = ["3 * 4 = 12 , 12 + 6 = 18 <eos>", "what is this ?", ""]
-    load_tokenizer(base_folder).save_pretrained(tmp_path)
-    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
-    ours = load_tokenizer(tmp_path)
-    ids = theirs(texts, add_special_tokens=False)["input_ids"]
-    assert ours(texts)["input_ids"] == ids and len(ours) == len(theirs) and ours.eos_token_id == theirs.eos_token_id
-    for skip in (False, True):
-        decoded = theirs.batch_decode(ids, skip_special_tokens=skip)
-        assert ours.batch_decode([torch.tensor(row) for row in ids], skip_special_tokens=skip) == decoded
-
-
-def test_missing_model_is_one_clear_line(tmp_path):
-    from hdpo.errors import UserError
-
-    for load in (load_policy, load_tokenizer):
-        with pytest.raises(UserError, match=r"no (config|tokenizer)\.json there"):
-            load(tmp_path / "nowhere")

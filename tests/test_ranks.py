@@ -19,7 +19,7 @@ from hdpo import launch, ranks
 from hdpo.cli import main
 from hdpo.config import load_study
 from hdpo.errors import UserError
-from hdpo.policy import load_policy
+from hdpo.models import load_policy
 from hdpo.train import train_run
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

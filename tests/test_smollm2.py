@@ -16,7 +16,8 @@ from conftest import ROOT, tiny
 
 from hdpo.config import Study, load_study
 from hdpo.evaluate import Scorer
-from hdpo.policy import encode, load_policy, load_tokenizer
+from hdpo.models import load_policy, load_tokenizer
+from hdpo.policy import encode
 from hdpo.rng import generator
 from hdpo.sampler import Sampler
 from hdpo.tasks import Verdict, load_task

@@ -70,7 +70,7 @@ class WrittenMath(Task):
 
     @cached_property
     def tokenizer(self) -> Any:
-        from hdpo.policy import load_tokenizer
+        from hdpo.models import load_tokenizer
 
         return load_tokenizer(self.study.base_path)
 

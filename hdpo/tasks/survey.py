@@ -7,7 +7,7 @@ import numpy as np
 from hdpo.config import Study
 from hdpo.errors import UserError
 from hdpo.files import write_json
-from hdpo.policy import load_tokenizer
+from hdpo.models import load_tokenizer
 from hdpo.tasks import SPLITS, load_task
 from hdpo.tasks.math import Rows, WrittenMath
 from hdpo.tasks.rows import same_problem

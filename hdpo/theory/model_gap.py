@@ -9,7 +9,8 @@ from torch import nn
 
 from hdpo.config import Study
 from hdpo.errors import UserError
-from hdpo.policy import Sequences, completion_logits, encode, load_policy, load_tokenizer
+from hdpo.models import load_policy, load_tokenizer
+from hdpo.policy import Sequences, completion_logits, encode
 from hdpo.tasks import load_task
 from hdpo.theory.bounds import proposition1
 

@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qw
 from hdpo.decoder import Decoder
 from hdpo.errors import UserError
 from hdpo.finite import NotFinite
-from hdpo.policy import completion_logits, load_policy, token_logp
+from hdpo.models import load_policy
+from hdpo.policy import completion_logits, token_logp
 from hdpo.vllm_sampler import Engine, VllmSampler
 
 VOCABULARY, EOS, LENGTH, RESPONSE = 80, 1, 512, 20

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
-from hdpo.policy import load_policy
+from hdpo.models import load_policy
 from hdpo.vllm_sampler import Engine, VllmSampler
 
 dist.init_process_group("gloo")

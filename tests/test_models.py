@@ -1,0 +1,50 @@
+"""Loading: what lies in a folder decides which model and tokenizer come of it, or the one line that says why not."""
+
+import pytest
+import torch
+
+from hdpo.decoder import Decoder
+from hdpo.errors import UserError
+from hdpo.models import load_policy, load_tokenizer
+from hdpo.policy import encode
+
+
+def test_a_qwen2_folder_becomes_the_kits_own_decoder(base_folder):
+    assert isinstance(load_policy(base_folder), Decoder)
+    assert not isinstance(load_policy(base_folder, "bfloat16"), Decoder)
+
+
+def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
+    monkeypatch.setattr("hdpo.models.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"model\.attention flash_attention_2: the package flash-attn is not installed"):
+        load_policy(base_folder, "bfloat16", "flash_attention_2")
+
+
+def test_saved_tokenizer_reads_and_writes_as_before_saving(base_folder):
+    """A Qwen2 folder makes AutoTokenizer swap in another tokenizer, whose text the verifier would reject."""
+    texts = ["3 * 4 = 12 , 12 + 6 = 18", "7 > 9 ?", ""]
+    tokenizer = load_tokenizer(base_folder)
+    ids = encode(tokenizer, texts)
+    assert tokenizer.batch_decode(ids) == texts
+    ended = torch.cat([ids[0], torch.tensor([tokenizer.eos_token_id, 0, 0])])
+    assert tokenizer.batch_decode([ended], skip_special_tokens=True) == texts[:1]
+
+
+def test_the_short_way_to_the_tokenizer_equals_transformers(base_folder, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    texts = ["3 * 4 = 12 , 12 + 6 = 18 <eos>", "what is this ?", ""]
+    load_tokenizer(base_folder).save_pretrained(tmp_path)
+    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    ours = load_tokenizer(tmp_path)
+    ids = theirs(texts, add_special_tokens=False)["input_ids"]
+    assert ours(texts)["input_ids"] == ids and len(ours) == len(theirs) and ours.eos_token_id == theirs.eos_token_id
+    for skip in (False, True):
+        decoded = theirs.batch_decode(ids, skip_special_tokens=skip)
+        assert ours.batch_decode([torch.tensor(row) for row in ids], skip_special_tokens=skip) == decoded
+
+
+def test_missing_model_is_one_clear_line(tmp_path):
+    for load in (load_policy, load_tokenizer):
+        with pytest.raises(UserError, match=r"no (config|tokenizer)\.json there"):
+            load(tmp_path / "nowhere")
