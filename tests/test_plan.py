@@ -26,7 +26,7 @@ from hdpo.plan.cost import (
 )
 from hdpo.plan.hardware import DEVICES, LEVELS, Device, Use
 from hdpo.plan.measured import compare
-from hdpo.plan.memory import LOGITS_CHUNK, activations, require_gpu_memory, require_memory, study_memory
+from hdpo.plan.memory import LOGITS_CHUNK, activations, memory, require_gpu_memory, require_memory, study_memory
 from hdpo.plan.page import duration, print_plan, si
 from hdpo.plan.shape import KNOWN, Shape, from_config, study_shape
 from hdpo.plan.workload import Assumptions, Draw, assumptions, workload
@@ -279,6 +279,33 @@ def test_too_little_memory_is_one_line_with_the_largest_part(paper):
     with pytest.raises(UserError, match=r"too little memory: paper needs about .* RTX 4090, 24 GB has 23\.7 usable"):
         require_memory(study_memory(study, "rtx4090"), study)
     require_memory(study_memory(study, "h200"), study)
+
+
+@pytest.mark.parametrize(
+    ("share", "line"),
+    [
+        (0.4, None),
+        # 9 GB beside 1.5 GB of context and the 1,960 bytes below
+        (0.9, r"needs about 10\.5 GB .* rollout phase \(largest part: key-value cache, 9\.0\).* has 9\.2 usable;"),
+        # 100,000 bytes less 196 of weights and 20,480 of logits (2 × 4 × 256 rows × 10) are 79,324 of cache
+        (1e-5, None),
+        # 80,000 bytes leave 59,324, and one row of 4,096 tokens at 16 bytes is 65,536
+        (8e-6, r"hardware\.rollout_memory 8e-06 of toy is 0\.00 GB too little for vLLM's weights and one row"),
+    ],
+)
+def test_vllms_share_of_a_gpu_by_hand(paper, share, line):
+    """98 parameters: 16 bytes each of float32 state, 2 of bfloat16 copy, 2 of frozen teacher, on 10 GB."""
+    shape = Shape(10, 2, 3, 2, 1, 1, 2, tied=True, bias=False)
+    study = with_hardware(paper, gpus=1, rollout_memory=share)
+    found = memory(study, shape, workload(study, assumptions(study, "high"), True), True, 10e9, "toy")
+    if share != 8e-6:
+        assert shape.parameters == 98 and sum(found.rollout.values()) == 1.5e9 + 20 * 98 + share * 10e9
+    assert sum(found.update.values()) < 1.6e9  # vLLM sleeps
+    if line is None:
+        return require_memory(found, study)
+    with pytest.raises(UserError, match=line) as refused:
+        require_memory(found, study)
+    assert "rollout_memory" in str(refused.value)
 
 
 def on_a_gpu_of(monkeypatch, size: float) -> None:

@@ -22,6 +22,7 @@ class Memory:
     update: dict[str, float]
     available: float
     where: str  # whose bytes are available
+    lacking: float = 0.0  # bytes by which vLLM's share is too small for the weights and one row
 
     @property
     def needed(self) -> float:
@@ -30,7 +31,7 @@ class Memory:
 
     @property
     def fits(self) -> bool:
-        return self.needed <= self.available
+        return self.needed <= self.available and not self.lacking
 
 
 def study_memory(study: Study, hardware: str, changes: dict[str, float] | None = None) -> Memory:
@@ -39,7 +40,7 @@ def study_memory(study: Study, hardware: str, changes: dict[str, float] | None =
     if hardware == "cpu":
         return memory(study, study_shape(study), work, False, study.hardware.memory_mb * 1e6, "hardware.memory_mb")
     found = device(hardware)
-    return memory(study, study_shape(study), work, True, USABLE * found.memory, found.label)
+    return memory(study, study_shape(study), work, True, found.memory, found.label)
 
 
 def require_gpu_memory(run: Run) -> None:
@@ -59,10 +60,10 @@ def require_gpu_memory(run: Run) -> None:
     teachers = {"teachers": (run.teacher,) if distills else ()}
     study = run.study.model_copy(update={"sweep": run.study.sweep.model_copy(update=teachers)})
     work = workload(study, assumptions(study, "low"), distills)
-    require_memory(memory(study, shape, work, True, USABLE * found.total_memory, found.name), study)
+    require_memory(memory(study, shape, work, True, found.total_memory, found.name), study)
 
 
-def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: float, where: str) -> Memory:
+def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: float, where: str) -> Memory:
     """What a training job needs on each of its devices, at least.
 
     Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2) unless
@@ -70,7 +71,8 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: 
     study's dtype. Who samples without vLLM gathers the weights for it. An offloaded teacher is there
     for its rollouts and its own distributions, and gone while the student's gradients are computed.
     The key-value cache counts what the rows that decode together fill at their mean length, and at least one row
-    of `model.max_length`: a smaller cache only takes more passes.
+    of `model.max_length`: a smaller cache only takes more passes. vLLM's takes what its share of the GPU leaves, until
+    it sleeps for the update.
     """
     devices = max(1, study.hardware.gpus) if on_gpu else 1
     shards = devices if study.hardware.sharding == "shard" else 1
@@ -95,9 +97,15 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, available: 
     length = work.rollout.prompt + work.rollout.response
     limit = SEQUENCES[study.train.backend] / (devices if study.train.backend == "transformers" else 1)
     rows = min(work.rollout.rows / devices, limit)
-    rollout["key-value cache"] = shape.kv_bytes(width) * max(rows * length, study.model.max_length)
-    rollout["sampled logits"] = 2 * 4 * rows * shape.vocabulary
-    return Memory(rollout, update, available, where)
+    logits, one_row = 2 * 4 * rows * shape.vocabulary, shape.kv_bytes(width) * study.model.max_length
+    lacking = 0.0
+    if study.train.backend == "vllm" and on_gpu:
+        cache = study.hardware.rollout_memory * total - rollout["sampler's weights"] - logits
+        lacking = max(0.0, one_row - cache)
+    else:
+        cache = shape.kv_bytes(width) * rows * length
+    rollout |= {"key-value cache": max(cache, one_row), "sampled logits": logits}
+    return Memory(rollout, update, USABLE * total if on_gpu else total, where, lacking)
 
 
 def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> dict[str, float]:
@@ -125,14 +133,22 @@ def require_memory(found: Memory, study: Study) -> None:
     """Refuse a study that cannot fit.
 
     Raises:
-        UserError: the larger phase needs more than is there.
+        UserError: the larger phase needs more than is there, or vLLM more than its share.
     """
     if found.fits:
         return
+    if found.lacking:
+        raise UserError(
+            f"too little memory: hardware.rollout_memory {study.hardware.rollout_memory:g} of {found.where} is"
+            f" {found.lacking / 1e9:.2f} GB too little for vLLM's weights and one row of model.max_length; raise it"
+        )
     phase, parts = max((("update", found.update), ("rollout", found.rollout)), key=lambda pair: sum(pair[1].values()))
     largest = max(parts, key=parts.get)
+    lower = "train.micro_batch_tokens, set train.gradient_checkpointing,"
+    if phase == "rollout" and study.train.backend == "vllm":
+        lower = f"hardware.rollout_memory ({study.hardware.rollout_memory:g}),"
     raise UserError(
         f"too little memory: {study.name} needs about {found.needed / 1e9:.1f} GB per device in its {phase} phase"
         f" (largest part: {largest}, {parts[largest] / 1e9:.1f}), {found.where} has {found.available / 1e9:.1f} usable;"
-        " lower train.micro_batch_tokens, set train.gradient_checkpointing, or take more GPUs or a smaller model"
+        f" lower {lower} or take more GPUs or a smaller model"
     )

@@ -60,7 +60,7 @@ def _sections(study: Study, hardware: str, found: Memory, changes: dict[str, flo
         head,
         _assumptions(study, hardware, changes),
         _work(study, hardware, changes),
-        _memory(found),
+        _memory(study, hardware, found),
         _seconds(study, hardware, changes),
         _disk(study),
         _total(study, hardware, changes),
@@ -101,12 +101,17 @@ def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     return _table(title, ["", "GRPO tokens", "FLOPs", "HDPO tokens", "FLOPs"], list(rows.values()))
 
 
-def _memory(found: Memory) -> str:
+def _memory(study: Study, hardware: str, found: Memory) -> str:
     names = list(found.rollout | found.update)
     rows = [[name, *(gigabytes(phase.get(name)) for phase in (found.rollout, found.update))] for name in names]
     rows.append(["sum", gigabytes(sum(found.rollout.values())), gigabytes(sum(found.update.values()))])
     rows.append(["usable", gigabytes(found.available), gigabytes(found.available)])
-    return _table("Memory per device, GB, HDPO, high", ["", "rollout", "update"], rows)
+    table = _table("Memory per device, GB, HDPO, high", ["", "rollout", "update"], rows)
+    if study.train.backend != "vllm" or hardware == "cpu":
+        return table
+    share, total = study.hardware.rollout_memory, DEVICES[hardware].memory
+    note = f"vLLM takes hardware.rollout_memory, {share:g} × {gigabytes(total)}, while it samples, then sleeps."
+    return f"{table}\n{note}"
 
 
 def _seconds(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
