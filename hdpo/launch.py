@@ -5,6 +5,7 @@ The processes run the same command and find one another by torchrun's variables 
 a step, and wraps a line of error into a page; this passes on signals and exit codes as they are.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -88,11 +89,19 @@ def _first_failure(processes: list[subprocess.Popen]) -> tuple[int, int]:
 
 
 def end_with_parent() -> None:
-    """In a process that `launch` started: end when the parent has, whose end of the pipe closes with it."""
+    """In a process that `launch` started: end when the parent has, whose end of the pipe closes with it.
+
+    A parent that was killed could not remove the folder of the rendezvous; its processes do.
+    """
     if RENDEZVOUS in os.environ:
 
         def watch() -> None:
             os.read(0, 1)
+            rendezvous = Path(os.environ[RENDEZVOUS])
+            for file in rendezvous.parent.glob(f"{rendezvous.name}*"):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the other process may have been first
+                rendezvous.parent.rmdir()
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()

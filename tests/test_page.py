@@ -156,6 +156,12 @@ def test_provenance_is_shown(study, page):
     assert "test_samples: 16" in page and re.search(r"Of \d+ means of the committed run, \d+ “identical” in", page)
 
 
+def test_the_processes_of_a_run_are_shown_beside_its_hardware(study, page):
+    assert "GPU: none; processes per run: 1, threads of each: 1;" in page  # records from before there could be several
+    write_record(study, "grpo", 1, gpu="Some GPU", processes=8, threads=2)
+    assert "GPU: Some GPU; processes per run: 8, threads of each: 2;" in write_page(study).read_text()
+
+
 def test_nothing_run_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_up_sources(tmp_path)

@@ -69,9 +69,16 @@ def test_the_text_holds_what_the_results_say(study):
     claimed = sum(data["counts"].values())
     for verdict, count in data["counts"].items():
         assert (f"{verdict} ({count} of {claimed})" in text) == (count > 0)
-    assert "21 training runs took 22 minutes" in text  # 7 runs × (61 + 62 + 63 s) = 1302 s
+    assert "21 training runs took 22 minutes of wall time in sum, one process each, on Some CPU" in text  # 1302 s
     assert re.search(r"Of \d+ means of the committed run, \d+ are “identical” in this one \(Appendix F\)", text)
     assert "10 parameters in all" in text and "Some CPU" in text and "A caption with code" in text
+
+
+def test_runs_of_several_processes_say_so(study):
+    for run in study.runs:
+        for seed in study.seeds:
+            write_record(study, run, seed, gpu="Some GPU", processes=8)
+    assert "in sum, 8 processes each, on Some CPU, with Some GPU." in text_of(write_pdf(study))
 
 
 def test_nothing_run_is_a_report_that_says_so(empty):

@@ -161,11 +161,14 @@ def test_stopped_killed_and_resumed_on_one_rank(tmp_path, monkeypatch):
     assert said == f"{where}; the same command goes on from there"
     assert (run.state_folder / f"step-{done:06d}").is_dir() and done < 9
 
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path))
     killed = run_two("train", run.name)
     wait_for(lambda: lines() > done, "a step after resuming")
+    assert list(tmp_path.glob("hdpo-*"))
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     killed.stderr.read()  # until both of its processes are gone
+    assert not list(tmp_path.glob("hdpo-*"))
     assert not run.folder.exists()
 
     one = load_study(write_study(tmp_path, **changes)).run(run.name, 1)
