@@ -18,6 +18,7 @@ from hdpo.cli import main
 from hdpo.config import load_study
 from hdpo.errors import UserError
 from hdpo.tasks import SPLITS, Problem, Verdict, load_task
+from hdpo.tasks.math import WrittenMath
 from hdpo.tasks.rows import held_out
 from hdpo.tasks.survey import survey
 
@@ -188,6 +189,48 @@ def test_over_long_prompts_are_dropped_whole_and_reported(folder, capsys):
     assert dropped == {"student_too_long": 1, "teacher_too_long": 2, "unanswered": 1}
     line = capsys.readouterr().err
     assert "train: 26 of 30 rows kept (1 student too long, 2 teacher too long, 1 unanswered)" in line
+
+
+def test_a_character_that_normalisation_makes_longer_is_counted_as_the_tokenizer_does(folder):
+    """U+1D1C0 has 4 bytes and, as Qwen's tokenizer normalises it, 12."""
+    from tokenizers import Tokenizer, normalizers
+
+    tokenizer = Tokenizer.from_file("base/tokenizer.json")
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.save("base/tokenizer.json")
+    rows, train = omi_rows(40), np.random.default_rng(42).permutation(40)[10:]
+    teacher = len(make_task(folder, rows).privileged_prompt(make_task(folder).problems("train")[0]))
+    rows[train[0]]["problem"] += "\U0001d1c0"
+    limits = {size: make_task(folder, rows, model__max_length=100 + teacher + size) for size in (11, 12)}
+    assert numbers(limits[11], "train") == train[1:].tolist()
+    assert numbers(limits[12], "train") == train.tolist()
+
+
+def test_over_long_prompts_are_found_once_and_anew_when_anything_changes(folder, monkeypatch, capfd):
+    """Another limit, hint, template, tokenizer or row is another question; the same one is not asked twice."""
+    tokenised = []
+    monkeypatch.setattr(WrittenMath, "lengths", lambda task, prompts: tokenised.extend(prompts) or [1] * len(prompts))
+
+    def asks(rows: list[dict] | None = None, **changes) -> bool:
+        tokenised.clear()
+        make_task(folder, rows, **{"model__max_length": 200} | changes).problems("train")
+        said = "finding over-long prompts among 40 rows, once" in capfd.readouterr().err
+        assert said == bool(tokenised)
+        return said
+
+    rows = omi_rows(40)
+    assert asks(rows) and not asks()
+    assert asks(model__max_length=201) and not asks(model__max_length=201)
+    assert asks(task__hint="solution")
+    assert not asks() and not asks(seeds=[5])
+    (folder / "t").mkdir()
+    for name in ("student", "answer"):
+        (folder / f"t/{name}.txt").write_text((ROOT / f"hdpo/tasks/templates/{name}.txt").read_text() + "Go.")
+    assert asks(task__templates="t")
+    save_byte_tokenizer(folder / "base", CHAT.replace("assistant", "model"))
+    assert asks()
+    rows[0]["problem"] += "?"
+    assert asks(rows) and not asks()
 
 
 def test_student_and_teacher_get_the_same_chat_template_and_only_the_teacher_the_hint(folder):

@@ -1,9 +1,8 @@
 """OpenMathInstruct-2 and GSM8K: written problems, the model's chat template, answers judged by math-verify."""
 
-import hashlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -15,12 +14,12 @@ from hdpo.errors import UserError
 from hdpo.launch import is_first
 from hdpo.schema import MathTask
 from hdpo.tasks import Problem, Task, Verdict
+from hdpo.tasks.fitting import FITS, Dropped, row_fits
 from hdpo.tasks.grading import BOX, grade, last_boxed
 from hdpo.tasks.prompts import chat_prompt, fill, read_templates
-from hdpo.tasks.rows import COLUMNS, Row, first_occurrences, held_out, load_rows, read_row
+from hdpo.tasks.rows import COLUMNS, first_occurrences, held_out, load_rows, read_problem
 from hdpo.tasks.workers import Crashed, TimedOut, WorkerPool
 
-BATCH = 2048  # prompts tokenised at a time
 WORK = re.compile(r"[=+*/^<>×÷·≈≤≥]|\d\s*-\s*\d|\\(?:frac|times|cdot|div|sqrt|approx|leq?|geq?)\b")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -38,21 +37,7 @@ class Rows(Sequence[Problem]):
 
     def __getitem__(self, position: int) -> Problem:
         number = int(self.numbers[position])
-        return _problem(self.config, number, read_row(self.config, self.data[number]))
-
-
-def _problem(config: MathTask, number: int, row: Row) -> Problem:
-    name = f"{hashlib.sha256(row.problem.encode()).hexdigest()[:12]}-{number}"
-    return Problem(name, row.problem, getattr(row, config.hint), row.steps, row.answer)
-
-
-@dataclass
-class Dropped:
-    """Rows left out, by reason."""
-
-    student_too_long: int = 0
-    teacher_too_long: int = 0  # the student's prompt would fit
-    unanswered: int = 0  # no problem or no final answer
+        return read_problem(self.config, number, self.data[number])
 
 
 class WrittenMath(Task):
@@ -67,6 +52,7 @@ class WrittenMath(Task):
         self.pool = WorkerPool(grade, study.hardware.threads_per_rank, self.config.reward_timeout)
         self.problems = cache(self._problems)
         self.part = cache(self._part)
+        self.row_fits = cache(lambda split: row_fits(self, self.data[split]))
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -94,30 +80,12 @@ class WrittenMath(Task):
     def _part(self, name: str) -> tuple[np.ndarray, Dropped]:
         """Row numbers of a part whose prompts fit, in order, and what was left out."""
         source, numbers = self.split_rows[name]
-        kept, dropped = [], Dropped()
-        for start in range(0, len(numbers), BATCH):
-            batch = numbers[start : start + BATCH]
-            rows = [read_row(self.config, row) for row in self.data[source].select(batch).to_list()]
-            problems = {int(n): _problem(self.config, int(n), row) for n, row in zip(batch, rows, strict=True) if row}
-            dropped.unanswered += len(batch) - len(problems)
-            student = self._fitting(self.student_content, problems)
-            teacher = self._fitting(self.teacher_content, student)
-            dropped.student_too_long += len(problems) - len(student)
-            dropped.teacher_too_long += len(student) - len(teacher)
-            kept += list(teacher)
+        fits = self.row_fits(source)[numbers]
+        kept, dropped = numbers[fits == FITS], Dropped.count(fits)
         if dropped != Dropped() and is_first():
             reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in vars(dropped).items())
             print(f"{self.config.name}, {name}: {len(kept)} of {len(numbers)} rows kept ({reasons})", file=sys.stderr)
-        return np.array(kept, dtype=np.int64), dropped
-
-    def _fitting(self, content: Callable[[Problem], str], problems: dict[int, Problem]) -> dict[int, Problem]:
-        """The problems whose prompt with this content has at most `room` tokens."""
-        frame = len(chat_prompt(self.tokenizer, "").encode())
-        # A token is at least one byte, so most prompts are known to fit before they are tokenised.
-        doubtful = [n for n, problem in problems.items() if frame + len(content(problem).encode()) > self.room]
-        lengths = self.lengths([chat_prompt(self.tokenizer, content(problems[n])) for n in doubtful])
-        too_long = {n for n, length in zip(doubtful, lengths, strict=True) if length > self.room}
-        return {n: problem for n, problem in problems.items() if n not in too_long}
+        return kept, dropped
 
     def lengths(self, prompts: list[str]) -> list[int]:
         """Tokens of each prompt, as the trainer encodes it."""

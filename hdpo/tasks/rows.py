@@ -1,5 +1,6 @@
-"""Rows of a data set of written problems: loading, reading one row, and which rows each split holds."""
+"""Rows of a data set of written problems: loading, reading one as a problem, and which rows each split holds."""
 
+import hashlib
 import math
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from hdpo.errors import UserError, brief
 from hdpo.schema import Gsm8k, MathTask
 from hdpo.sources import SUFFIXES, data_files, is_local
+from hdpo.tasks import Problem
 
 CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's notes to a calculator, as in 48/2=<<48/2=24>>24
 
@@ -79,13 +81,16 @@ def load_rows(config: MathTask, split: str) -> Any:
     return rows.select_columns(list(columns))
 
 
-def read_row(config: MathTask, row: dict[str, Any]) -> Row | None:
-    """The row, or None where it lacks a problem or a final answer, so that it could not be judged."""
+def read_problem(config: MathTask, number: int, row: dict[str, Any]) -> Problem | None:
+    """The row as a problem, or None where it lacks a problem or a final answer, so that it could not be judged."""
     columns, read = COLUMNS[config.name]
     if any(row[column] is None for column in columns):
         return None
     found = read(row)
-    return found if found.problem.strip() and found.answer else None
+    if not (found.problem.strip() and found.answer):
+        return None
+    name = f"{hashlib.sha256(found.problem.encode()).hexdigest()[:12]}-{number}"
+    return Problem(name, found.problem, getattr(found, config.hint), found.steps, found.answer)
 
 
 def held_out(count: int, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,97 @@
+"""Which rows have prompts that fit, found once for all processes, runs and resumes.
+
+Tokenising a million solutions takes minutes, so the answers stay in the cache of `datasets`, beside the data, under
+a key of everything that they depend on.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hdpo.config import files_hash
+from hdpo.files import json_sha256
+from hdpo.tasks import Problem
+from hdpo.tasks.prompts import chat_prompt
+from hdpo.tasks.rows import read_problem
+
+if TYPE_CHECKING:
+    from hdpo.tasks.math import WrittenMath
+
+BATCH = 2048  # prompts tokenised at a time
+FITS, UNANSWERED, STUDENT_TOO_LONG, TEACHER_TOO_LONG = range(4)
+
+
+@dataclass
+class Dropped:
+    """Rows left out, by reason."""
+
+    student_too_long: int = 0
+    teacher_too_long: int = 0  # the student's prompt would fit
+    unanswered: int = 0  # no problem or no final answer
+
+    @classmethod
+    def count(cls, fits: np.ndarray) -> "Dropped":
+        reasons = (STUDENT_TOO_LONG, TEACHER_TOO_LONG, UNANSWERED)
+        return cls(*(int((fits == reason).sum()) for reason in reasons))
+
+
+def row_fits(task: "WrittenMath", rows: Any) -> np.ndarray:
+    """Of every row of one of the data set's splits: whether its prompts fit, or why it is left out.
+
+    The first process to ask finds out, and others that ask at the same time wait for it.
+    """
+    from datasets import Features, Value
+    from filelock import FileLock
+
+    def find(batch: dict[str, list], numbers: list[int]) -> dict[str, list[int]]:
+        if numbers[0] == 0:
+            print(f"{task.config.name}: finding over-long prompts among {len(rows)} rows, once", file=sys.stderr)
+        texts = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        return {"fits": _fit(task, [read_problem(task.config, n, row) for n, row in zip(numbers, texts, strict=True)])}
+
+    key = _key(task, rows)
+    with FileLock(Path(rows.cache_files[0]["filename"]).parent / f"{key}.lock"):
+        found = rows.map(
+            find,
+            with_indices=True,
+            batched=True,
+            batch_size=BATCH,
+            remove_columns=rows.column_names,
+            features=Features({"fits": Value("uint8")}),
+            new_fingerprint=key,
+        )
+    return found.data.column("fits").to_numpy()
+
+
+def _key(task: "WrittenMath", rows: Any) -> str:
+    frame = chat_prompt(task.tokenizer, "")  # some templates show the date
+    with TemporaryDirectory() as folder:
+        task.tokenizer.save_pretrained(folder)
+        tokenizer = files_hash(sorted(Path(folder).iterdir()))
+    # The first is this file's rule: another rule, another number. `datasets` tells contents apart by their fingerprint.
+    return json_sha256([1, rows._fingerprint, task.config.hint, task.templates, tokenizer, frame, task.room])
+
+
+def _fit(task: "WrittenMath", problems: list[Problem | None]) -> list[int]:
+    fits = [UNANSWERED if problem is None else FITS for problem in problems]
+    for content, reason in ((task.student_content, STUDENT_TOO_LONG), (task.teacher_content, TEACHER_TOO_LONG)):
+        asked = [place for place, fit in enumerate(fits) if fit == FITS]
+        for place in _too_long(task, content, {place: problems[place] for place in asked}):
+            fits[place] = reason
+    return fits
+
+
+def _too_long(task: "WrittenMath", content: Callable[[Problem], str], problems: dict[int, Problem]) -> list[int]:
+    """The problems whose prompt with this content has more than `room` tokens."""
+    frame = len(chat_prompt(task.tokenizer, "").encode())
+    texts = {place: content(problem) for place, problem in problems.items()}
+    # A token is at least one character of ASCII, so short prompts are known to fit before they are tokenised. Of other
+    # characters, a tokenizer's Unicode normal form may make several.
+    doubtful = {place: text for place, text in texts.items() if frame + len(text) > task.room or not text.isascii()}
+    lengths = task.lengths([chat_prompt(task.tokenizer, text) for text in doubtful.values()])
+    return [place for place, length in zip(doubtful, lengths, strict=True) if length > task.room]
