@@ -33,7 +33,8 @@ def load_sampler(study: Study, model: nn.Module, path: str, eos_token_id: int) -
     length = study.train.max_response_tokens
     if study.train.backend == "transformers":
         return Sampler(model, eos_token_id, length)
-    engine = _engine(path, study.model.dtype, study.model.max_length, study.hardware.rollout_memory)
+    config = study.model
+    engine = _engine(path, config.dtype, config.max_length, study.hardware.rollout_memory, config.revision)
     return VllmSampler(model, eos_token_id, length, engine)
 
 

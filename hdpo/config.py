@@ -16,6 +16,7 @@ from hdpo.schema import (
     Evaluate,
     Gsm8k,
     Hardware,
+    MathTask,
     Model,
     Name,
     Natural,
@@ -28,7 +29,7 @@ from hdpo.schema import (
     as_tuples,
     first_problem,
 )
-from hdpo.sources import read_files
+from hdpo.sources import is_local, read_files
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
 
@@ -55,6 +56,10 @@ class Study(Section):
             raise ValueError("seeds: give at least one, each once")
         if self.model.path is None and self.pretrain is None:
             raise ValueError("model.path is null, so pretrain must say how to train the base model")
+        if self.model.revision is not None and self.base_is_local:
+            raise ValueError("model.revision is a commit or tag of the hub, but model.path is no name there")
+        if isinstance(self.task, MathTask) and self.task.revision is not None and is_local(self.task):
+            raise ValueError("task.revision is a commit or tag of the hub, but task.path is a place here")
         if self.train.prompts_per_step > self.task.problems.train:
             raise ValueError("train.prompts_per_step is larger than task.problems.train")
         if self.train.max_response_tokens >= self.model.max_length:
@@ -124,9 +129,8 @@ class Study(Section):
     @property
     def base_hash(self) -> str:
         """Identity of the base model's evaluation: its weights, or the config that trains them."""
-        return content_hash(
-            [self.base_path, self.base_weights, self.pretrain_hash if self.model.path is None else None]
-        )
+        known = [self.base_path, self.base_weights, self.pretrain_hash if self.model.path is None else None]
+        return content_hash(known if self.model.revision is None else [*known, self.model.revision])
 
     @property
     def pretrain_hash(self) -> str:
@@ -162,6 +166,8 @@ class Run(Section):
         study = self.study.model_dump(mode="json")
         kept = {key: study[key] for key in ("task", "model", "train")}
         kept["task"]["problems"].pop("test")
+        if self.study.model.revision is None:  # so that runs from before there was such a key keep their hash
+            kept["model"].pop("revision")
         if self.study.task_files is not None:
             kept["task"]["files"] = self.study.task_files
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}

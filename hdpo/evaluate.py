@@ -117,8 +117,9 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
         require_same_run(run)
     require_backend(study)
     started, began = provenance(), time.perf_counter()
-    task, tokenizer = load_task(study), load_tokenizer(model_path)
-    model = load_policy(model_path, study.model.dtype)
+    revision = study.model.revision  # without meaning for a run's folder
+    task, tokenizer = load_task(study), load_tokenizer(model_path, revision)
+    model = load_policy(model_path, study.model.dtype, revision=revision)
     sampler = load_sampler(study, model, model_path, tokenizer.eos_token_id)
     problems, samples = task.problems("test"), study.evaluate.test_samples
     random = generator(seed, "test", device=model.device)

@@ -17,9 +17,13 @@ from hdpo.tokenizer import WordTokenizer
 
 
 def load_policy(
-    path: str | Path, dtype: str = "float32", attention: str = "sdpa", gradient_checkpointing: bool = False
+    path: str | Path,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    gradient_checkpointing: bool = False,
+    revision: str | None = None,
 ) -> nn.Module:
-    """A Hugging Face causal LM from a folder or the hub, weights from safetensors only, no remote code.
+    """A Hugging Face causal LM from a folder or the hub (there at `revision`), from safetensors, no remote code.
 
     A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model, as does a model with
     gradient checkpointing: its layers' inputs alone are kept for backward, which computes the rest again.
@@ -45,6 +49,7 @@ def load_policy(
         model = AutoModelForCausalLM.from_pretrained(
             str(path),
             dtype=getattr(torch, dtype),
+            revision=revision or "main",
             attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=False,
@@ -81,7 +86,15 @@ def whole_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from to_transformers(model, dict(weights)).items() if isinstance(model, Decoder) else weights
 
 
-def load_tokenizer(path: str | Path):
+def hub_commit(path: str, revision: str | None = None) -> str | None:
+    """The commit of a model of the hub that has just been loaded from there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(path, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def load_tokenizer(path: str | Path, revision: str | None = None):
     """The tokenizer saved beside a model.
 
     Raises:
@@ -98,7 +111,7 @@ def load_tokenizer(path: str | Path):
             from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
             kind = PreTrainedTokenizerFast if generic else AutoTokenizer
-            tokenizer = kind.from_pretrained(str(path), trust_remote_code=False)
+            tokenizer = kind.from_pretrained(str(path), revision=revision or "main", trust_remote_code=False)
     except Exception as error:
         raise UserError(f"tokenizer {path}: cannot be loaded ({brief(error)})") from error
     if tokenizer.eos_token_id is None:

@@ -20,6 +20,7 @@ from hdpo.finite import located
 from hdpo.interrupt import Interrupted, stop_signals
 from hdpo.masters import round_into
 from hdpo.metrics import MetricsFile
+from hdpo.models import hub_commit
 from hdpo.plan.memory import require_gpu_memory
 from hdpo.progress import progress
 from hdpo.provenance import provenance
@@ -44,6 +45,7 @@ def train_run(run: Run) -> Path:
         require_gpu_memory(run)
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
+    commits = _hub_commits(trainer)  # now: the hub's newest may be another at the end
     name = f"run {run.name} seed {run.seed}"
     with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
         checkpoint = load_checkpoint(state, run.hash, trainer.weights, trainer.optimizer)
@@ -71,9 +73,16 @@ def train_run(run: Run) -> Path:
         with located(f"{name} step {steps}"):
             evals.append(evaluate_during_training(trainer, steps))
         seconds = round(time.perf_counter() - began, 1)
-        record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds}
+        record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds, "hub_commits": commits}
         _hand_over(trainer, evals, started | record)
     return run.folder
+
+
+def _hub_commits(trainer: Trainer) -> dict[str, str | None]:
+    """Of the hub's model and data that the run has loaded."""
+    study = trainer.run.study
+    model = None if study.base_is_local else hub_commit(study.base_path, study.model.revision)
+    return {"model": model, "data": trainer.task.commit}
 
 
 def evaluate_during_training(trainer: Trainer, step: int) -> pd.DataFrame:

@@ -61,7 +61,7 @@ class Trainer:
         self.run, self.train, self.distill = run, study.train, study.distill
         self.task = load_task(study)
         self.problems = self.task.problems("train")
-        self.tokenizer = load_tokenizer(study.base_path)
+        self.tokenizer = load_tokenizer(study.base_path, study.model.revision)
         self.scorer = Scorer(self.task, self.tokenizer)
         model, train, eos = study.model, study.train, self.tokenizer.eos_token_id
         self.policy = self._load(is_trained=True)
@@ -239,7 +239,8 @@ class Trainer:
     def _load(self, is_trained: bool) -> torch.nn.Module:
         study = self.run.study
         recomputes = is_trained and study.train.gradient_checkpointing
-        model = load_policy(study.base_path, study.model.dtype, study.model.attention, recomputes)
+        config = study.model
+        model = load_policy(study.base_path, config.dtype, config.attention, recomputes, config.revision)
         if ranks.size() > 1 and study.hardware.sharding == "shard":
             ranks.shard(model, is_trained)
         return model

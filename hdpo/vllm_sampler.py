@@ -91,8 +91,8 @@ class VllmSampler:
 class Engine:
     """vLLM with the architecture of one model and the weights of whichever was loaded last."""
 
-    def __init__(self, path: str, dtype: str, max_length: int, memory: float) -> None:
-        """Start it; `memory` is its share of the GPU's.
+    def __init__(self, path: str, dtype: str, max_length: int, memory: float, revision: str | None = None) -> None:
+        """Start it; `memory` is its share of the GPU's, `revision` the hub's commit or tag.
 
         Raises:
             UserError: vLLM cannot run this model here.
@@ -111,6 +111,7 @@ class Engine:
         try:
             self.llm = LLM(
                 path,
+                revision=revision,
                 dtype=dtype,
                 max_model_len=max_length,
                 max_num_seqs=ROWS,

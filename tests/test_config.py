@@ -134,6 +134,23 @@ def test_identity_changes_with_what_matters_to_the_run_and_only_then(make_study)
     assert len(names) == 6
 
 
+def test_a_revision_is_part_of_a_runs_identity_and_none_is_as_before_there_were_any(make_study, tmp_path):
+    hub = {"model__path": "kit/base", "pretrain": None}
+    one, other, newest = (
+        make_study(**hub | changes) for changes in ({"model__revision": "v1"}, {"model__revision": "v2"}, {})
+    )
+    assert len({study.run("grpo", 1).hash for study in (one, other, newest)}) == 3
+    assert len({study.base_hash for study in (one, other, newest)}) == 3
+    assert "revision" not in newest.run("grpo", 1).resolved["model"]
+    with pytest.raises(UserError, match=r"model\.revision is a commit or tag of the hub, but model\.path is no name"):
+        make_study(model__revision="v1")
+    paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    paper["task"] |= {"path": "./data", "revision": "v1"}
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(paper))
+    with pytest.raises(UserError, match=r"task\.revision is a commit or tag of the hub, but task\.path is a place"):
+        load_study(tmp_path / "paper.yaml")
+
+
 def test_other_weights_under_the_same_path_are_another_run(make_study, tmp_path):
     (tmp_path / "model").mkdir()
     hashes = []

@@ -247,6 +247,23 @@ def test_student_and_teacher_get_the_same_chat_template_and_only_the_teacher_the
     assert task.lengths([student]) == [len(student)]
 
 
+def test_a_revision_of_the_hub_is_asked_for_and_its_commit_known(folder, monkeypatch):
+    """`datasets` keeps what it loaded from the hub in a folder named after the commit."""
+    write_rows(folder / "data/train_1M.jsonl", omi_rows(40))
+    local = datasets.load_dataset("json", data_files=["data/train_1M.jsonl"], split="train")
+    assert make_task(folder).commit is None
+    local.save_to_disk("c" * 40)
+    asked = []
+
+    def load(path, subset, split, revision):
+        asked.append((path, subset, split, revision))
+        return datasets.load_from_disk("c" * 40)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    task = make_task(folder, task__path="nobody/nothing", task__revision="v1")
+    assert task.commit == "c" * 40 and asked == [("nobody/nothing", None, "train_1M", "v1")]
+
+
 def test_templates_of_ones_own_replace_the_kits(folder):
     own = folder / "own"
     own.mkdir()

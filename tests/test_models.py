@@ -1,11 +1,14 @@
 """Loading: what lies in a folder decides which model and tokenizer come of it, or the one line that says why not."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from hdpo.decoder import Decoder
 from hdpo.errors import UserError
-from hdpo.models import load_policy, load_tokenizer
+from hdpo.models import hub_commit, load_policy, load_tokenizer
 from hdpo.policy import encode
 
 
@@ -48,3 +51,26 @@ def test_missing_model_is_one_clear_line(tmp_path):
     for load in (load_policy, load_tokenizer):
         with pytest.raises(UserError, match=r"no (config|tokenizer)\.json there"):
             load(tmp_path / "nowhere")
+
+
+def test_a_revision_of_the_hub_is_loaded_and_its_commit_known(base_folder, tmp_path, monkeypatch):
+    """A cache as the hub's client lays it out: the tag v1 and a newer main, whose weights are others."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commits = {"main": "a" * 40, "v1": "b" * 40}
+    repository = tmp_path / "models--kit--base"
+    (repository / "refs").mkdir(parents=True)
+    for name, commit in commits.items():
+        (repository / "refs" / name).write_text(commit)
+        shutil.copytree(base_folder, repository / "snapshots" / commit)
+    weights = load_file(base_folder / "model.safetensors")
+    changed = {name: value + 1 for name, value in weights.items()}
+    save_file(changed, repository / "snapshots" / commits["main"] / "model.safetensors", {"format": "pt"})
+    for revision, expected in (("v1", weights), (None, changed)):
+        model = load_policy("kit/base", revision=revision)
+        assert hub_commit("kit/base", revision) == commits[revision or "main"]
+        found = dict(model.named_parameters())["model.norm.weight"]
+        assert torch.equal(found, expected["model.norm.weight"])
+    for load in (lambda: load_policy("kit/base", revision="v2"), lambda: load_tokenizer("kit/base", "v2")):
+        with pytest.raises(UserError, match=r"kit/base: cannot be loaded"):
+            load()

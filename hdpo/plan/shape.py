@@ -108,7 +108,7 @@ def study_shape(study: Study) -> Shape:
     if not file.is_file() and not study.base_is_local:
         from huggingface_hub import try_to_load_from_cache
 
-        cached = try_to_load_from_cache(path, "config.json")
+        cached = try_to_load_from_cache(path, "config.json", revision=study.model.revision)
         file = Path(cached) if isinstance(cached, str) else file
     try:
         return from_config(json.loads(file.read_text(encoding="utf-8")))

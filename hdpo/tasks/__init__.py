@@ -38,6 +38,11 @@ class Task(Protocol):
 
     verifier_can_fail: ClassVar[bool] = False  # it has more verdicts than right and wrong; metrics then count them
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of the hub that its data come from; None if they come from elsewhere."""
+        return None
+
     def problems(self, split: str) -> Sequence[Problem]: ...
 
     def student_prompt(self, problem: Problem) -> str:

@@ -17,7 +17,7 @@ from hdpo.tasks import Problem, Task, Verdict
 from hdpo.tasks.fitting import FITS, Dropped, row_fits
 from hdpo.tasks.grading import BOX, grade, last_boxed
 from hdpo.tasks.prompts import chat_prompt, fill, read_templates
-from hdpo.tasks.rows import COLUMNS, first_occurrences, held_out, load_rows, read_problem
+from hdpo.tasks.rows import COLUMNS, data_commit, first_occurrences, held_out, load_rows, read_problem
 from hdpo.tasks.workers import Crashed, TimedOut, WorkerPool
 
 WORK = re.compile(r"[=+*/^<>×÷·≈≤≥]|\d\s*-\s*\d|\\(?:frac|times|cdot|div|sqrt|approx|leq?|geq?)\b")
@@ -58,12 +58,16 @@ class WrittenMath(Task):
     def tokenizer(self) -> Any:
         from hdpo.models import load_tokenizer
 
-        return load_tokenizer(self.study.base_path)
+        return load_tokenizer(self.study.base_path, self.study.model.revision)
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """The data set's own splits that the study draws from, as `datasets.Dataset`."""
         return {split: load_rows(self.config, split) for split in self.config.data_splits}
+
+    @property
+    def commit(self) -> str | None:
+        return data_commit(next(iter(self.data.values())))
 
     @cached_property
     def split_rows(self) -> dict[str, tuple[str, np.ndarray]]:

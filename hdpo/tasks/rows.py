@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,12 @@ def load_rows(config: MathTask, split: str) -> Any:
         if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
             raise UserError(f"task.path {config.path}, split {split}: column {column!r} must hold text")
     return rows.select_columns(list(columns))
+
+
+def data_commit(rows: Any) -> str | None:
+    """The commit of the hub that rows were loaded from, by which `datasets` names its cache; None for local files."""
+    folder = Path(rows.cache_files[0]["filename"]).parent.name
+    return folder if re.fullmatch("[0-9a-f]{40}", folder) else None
 
 
 def read_problem(config: MathTask, number: int, row: dict[str, Any]) -> Problem | None:

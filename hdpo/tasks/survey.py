@@ -90,7 +90,7 @@ def print_prompts(study: Study, number: int) -> None:
     Raises:
         UserError: there is no such problem.
     """
-    task, tokenizer = load_task(study), load_tokenizer(study.base_path)
+    task, tokenizer = load_task(study), load_tokenizer(study.base_path, study.model.revision)
     problems = task.problems("train")
     if number >= len(problems):
         raise UserError(f"--problem {number}: training problems are numbered 0 to {len(problems) - 1}")
