@@ -1,5 +1,7 @@
 """The one exception that a user's mistake raises; the command line turns it into one line and exit code 2."""
 
+from textwrap import shorten
+
 
 class UserError(Exception):
     """Bad input from outside: says what is wrong, where, and what would be right.
@@ -12,5 +14,5 @@ class UserError(Exception):
 
 
 def brief(error: Exception) -> str:
-    """The first 200 characters of what a library's error says, on one line."""
-    return " ".join(str(error).split())[:200]
+    """The first words of what a library's error says, up to 200 characters, on one line."""
+    return shorten(str(error), 200, placeholder=" …")

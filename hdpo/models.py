@@ -57,7 +57,7 @@ def load_policy(
         if gradient_checkpointing:
             _recompute_layers(model)
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
-        raise UserError(f"model {path}: cannot be loaded ({brief(error)})") from error
+        raise _not_loaded("model", path, error) from error
     return model.to("cuda" if on_gpu else "cpu").eval()
 
 
@@ -113,10 +113,15 @@ def load_tokenizer(path: str | Path, revision: str | None = None):
             kind = PreTrainedTokenizerFast if generic else AutoTokenizer
             tokenizer = kind.from_pretrained(str(path), revision=revision or "main", trust_remote_code=False)
     except Exception as error:
-        raise UserError(f"tokenizer {path}: cannot be loaded ({brief(error)})") from error
+        raise _not_loaded("tokenizer", path, error) from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"tokenizer {path}: has no end-of-sequence token, so no response could ever end")
     return tokenizer
+
+
+def _not_loaded(what: str, path: str | Path, error: Exception) -> UserError:
+    way_out = "" if Path(path).exists() else "; give a downloaded folder if there is no network"
+    return UserError(f"{what} {path}: cannot be loaded ({brief(error)}){way_out}")
 
 
 def _require_folder(path: str | Path, file: str) -> None:

@@ -51,6 +51,8 @@ def data_files(config: MathTask, split: str) -> list[Path]:
         )
     if files[0].suffix not in SUFFIXES:
         raise UserError(f"task.path {config.path}: expected a .parquet, .jsonl or .json file")
+    if not any(file.stat().st_size for file in files):
+        raise UserError(f"task.path {config.path}: {files[0].name} is empty")
     return files
 
 

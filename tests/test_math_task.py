@@ -380,6 +380,21 @@ def test_bad_input_is_one_line_and_exit_2(folder, capsys, monkeypatch, rows, cha
     assert not (folder / "results").exists()
 
 
+def test_damaged_and_empty_data_are_one_line(folder, capsys):
+    (folder / "data").mkdir()
+    (folder / "data/train_1M.jsonl").touch()
+    study = write_study(folder)
+    assert main(["data", str(study)]) == 2
+    assert capsys.readouterr().err == "hdpo: task.path data: train_1M.jsonl is empty\n"
+    (folder / "data/train_1M.jsonl").unlink()
+    (folder / "data/train_1M.parquet").write_bytes(b"PAR1 and no more")
+    command = [sys.executable, "-m", "hdpo.cli", "data", str(study)]  # a process of its own: logs have no other way out
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and not (folder / "results").exists()
+    assert done.stderr.startswith("hdpo: task.path data, split train_1M: cannot be loaded (ArrowInvalid: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_tokenizer_without_chat_template_is_refused(folder, capsys):
     write_rows(folder / "data/train_1M.jsonl", omi_rows(40))
     (folder / "base/chat_template.jinja").unlink()

@@ -72,5 +72,11 @@ def test_a_revision_of_the_hub_is_loaded_and_its_commit_known(base_folder, tmp_p
         found = dict(model.named_parameters())["model.norm.weight"]
         assert torch.equal(found, expected["model.norm.weight"])
     for load in (lambda: load_policy("kit/base", revision="v2"), lambda: load_tokenizer("kit/base", "v2")):
-        with pytest.raises(UserError, match=r"kit/base: cannot be loaded"):
+        with pytest.raises(
+            UserError, match=r"kit/base: cannot be loaded .* give a downloaded folder if there is no net"
+        ):
             load()
+    shutil.copytree(base_folder, tmp_path / "cut")
+    (tmp_path / "cut/model.safetensors").write_bytes((base_folder / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"cut: cannot be loaded \([^;]*\)$"):
+        load_policy(tmp_path / "cut")

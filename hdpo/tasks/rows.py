@@ -56,6 +56,7 @@ def load_rows(config: MathTask, split: str) -> Any:
     from huggingface_hub.utils import logging
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs, it raises as well
     logging.set_verbosity_error()  # each of its retries is a line otherwise
     subset = "main" if isinstance(config, Gsm8k) else None
     local = data_files(config, split) if is_local(config) else None
