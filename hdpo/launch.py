@@ -1,8 +1,8 @@
 """A job of several processes: started by one, told to stop by one, ended by whichever fails first.
 
 The processes run the same command and find one another by torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), so
-`torchrun -m hdpo.cli train …` works as well. torchrun itself ends its processes 30 s after a signal, in the midst of
-a step, and wraps a line of error into a page; this passes on signals and exit codes as they are.
+`torchrun … -m -- hdpo.cli train …` works as well. torchrun itself ends its processes 30 s after a signal, in the midst
+of a step, and wraps a line of error into a page; this passes on signals and exit codes as they are.
 """
 
 import contextlib

@@ -382,6 +382,11 @@ def test_bad_input_is_one_line_and_exit_2(folder, capsys, monkeypatch, rows, cha
 
 def test_damaged_and_empty_data_are_one_line(folder, capsys):
     (folder / "data").mkdir()
+    pd.DataFrame(omi_rows(1))[:0].to_parquet("data/train_1M.parquet")
+    assert main(["data", str(write_study(folder))]) == 2
+    error = capsys.readouterr().err
+    assert "split train_1M: cannot be loaded (ArrowInvalid: " in error and error.count("\n") == 1
+    (folder / "data/train_1M.parquet").unlink()
     (folder / "data/train_1M.jsonl").touch()
     study = write_study(folder)
     assert main(["data", str(study)]) == 2

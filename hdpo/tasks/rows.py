@@ -67,8 +67,10 @@ def load_rows(config: MathTask, split: str) -> Any:
         else:
             rows = datasets.load_dataset(config.path, subset, split=split, revision=config.revision)
     except Exception as error:  # `datasets` raises many kinds; all mean that the data cannot be had
+        # A DatasetGenerationError says no more than that; its cause does.
+        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
         raise UserError(
-            f"task.path {config.path}, split {split}: cannot be loaded ({type(error).__name__}: {brief(error)});"
+            f"task.path {config.path}, split {split}: cannot be loaded ({type(cause).__name__}: {brief(cause)});"
             f" give a folder of downloaded files if there is no network"
         ) from error
     columns, _ = COLUMNS[config.name]
