@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from hdpo.allocator import keep_freed_memory
 from hdpo.config import load_study
 from hdpo.devices import claim_gpus
 from hdpo.errors import UserError
@@ -129,6 +130,8 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     study = load_study(options.study)
     runs_model = options.command in ("train", "evaluate")
     claim_gpus(study.hardware.gpus if runs_model or options.command == "base" else 0)
+    if runs_model or options.command == "base":
+        keep_freed_memory()
     if runs_model and study.hardware.ranks > 1 and not is_rank():
         return launch(study.hardware.ranks, arguments)
     if runs_model and is_rank():

@@ -45,9 +45,8 @@ class Sequences:
 
     def token_index(self, rows: list[int]) -> Tensor:
         """Where the tokens of `rows` stand among all M tokens, in the order of `rows`."""
-        ends = torch.cumsum(self.lengths, 0).tolist()
-        places = [torch.arange(ends[i] - len(self.completions[i]), ends[i]) for i in rows]
-        return torch.cat(places) if places else torch.empty(0, dtype=torch.long)
+        starts = self.lengths.cumsum(0) - self.lengths
+        return spans(starts[rows], self.lengths[rows])
 
     def distinct(self, rows: list[int]) -> dict[int, list[int]]:
         """Of `rows`, those with the same prompt and completion, under the first of them."""
@@ -69,7 +68,8 @@ class Sequences:
 
         With `share_prompts`, as in `completion_logits`, tokens of completions alone are counted.
         """
-        size = {i: len(self.completions[i]) + (0 if share_prompts else len(self.prompts[i])) for i in rows}
+        completions = self.lengths.tolist()
+        size = {i: completions[i] + (0 if share_prompts else len(self.prompts[i])) for i in rows}
         group: list[int] = []
         for i in sorted(rows, key=lambda row: (-size[row], row)):
             if group and size[group[0]] * (len(group) + 1) > max_tokens:
@@ -78,6 +78,12 @@ class Sequences:
             group.append(i)
         if group:
             yield group
+
+
+def spans(starts: Tensor, lengths: Tensor) -> Tensor:
+    """start, start + 1, …, start + length − 1 for each start and length [N] in turn, [M]."""
+    before = lengths.cumsum(0) - lengths  # in the result
+    return torch.arange(int(lengths.sum())) + (starts - before).repeat_interleave(lengths)
 
 
 def completion_logits(model: nn.Module, batch: Sequences, share_prompts: bool = False) -> Tensor:
@@ -115,21 +121,18 @@ def _hidden(model: nn.Module, batch: Sequences) -> Tensor:
     if packs(model):
         ids = torch.cat(inputs)[None]
         starts = lengths.cumsum(0) - lengths
-        positions = torch.cat([torch.arange(length) for length in lengths.tolist()])[None].to(model.device)
+        positions = spans(torch.zeros_like(lengths), lengths)[None].to(model.device)
     else:
         ids, positions = pad_sequence(inputs, batch_first=True), None
         starts = torch.arange(len(inputs)) * ids.shape[1]
-    predict = [  # where the tokens that predict a completion stand
-        torch.arange(start + length - len(completion), start + length)
-        for start, length, completion in zip(starts.tolist(), lengths.tolist(), batch.completions, strict=True)
-    ]
+    predict = spans(starts + lengths - batch.lengths, batch.lengths)  # where the tokens that predict a completion stand
     ids = ids.to(model.device)
     if isinstance(model, Decoder):
         hidden = model(ids)  # [N, L, D]
     else:
         output = body(model)(input_ids=ids, position_ids=positions, use_cache=False)
         hidden = output.last_hidden_state
-    return hidden.flatten(0, 1)[torch.cat(predict)]
+    return hidden.flatten(0, 1)[predict]
 
 
 def _shared_prompt_hidden(model: nn.Module, batch: Sequences) -> Tensor:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from hdpo.files import read_json
 
@@ -27,8 +26,8 @@ class WordTokenizer:
         encoded = self.rust.encode_batch(texts, add_special_tokens=add_special_tokens)
         return {"input_ids": [one.ids for one in encoded]}
 
-    def batch_decode(self, sequences: list[Tensor], skip_special_tokens: bool = False) -> list[str]:
-        return self.rust.decode_batch([ids.tolist() for ids in sequences], skip_special_tokens=skip_special_tokens)
+    def batch_decode(self, sequences: list[list[int]], skip_special_tokens: bool = False) -> list[str]:
+        return self.rust.decode_batch(sequences, skip_special_tokens=skip_special_tokens)
 
     def save_pretrained(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
 
 from hdpo import ranks
 from hdpo.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
 from hdpo.config import Run
-from hdpo.evaluate import write_outcomes
+from hdpo.evaluate import read_outcomes, write_outcomes
 from hdpo.files import lock, remove, write_atomic, write_record
 from hdpo.finite import located
 from hdpo.interrupt import Interrupted, stop_signals
@@ -53,7 +53,7 @@ def train_run(run: Run) -> Path:
         done = checkpoint.step if checkpoint else 0
         before = (checkpoint.folder / METRICS).read_bytes() if checkpoint else b""
         metrics = MetricsFile(state / METRICS if ranks.is_main() else Path(os.devnull), before)
-        evals = [pd.read_parquet(checkpoint.folder / EVALS)] if checkpoint else []
+        evals = read_outcomes(checkpoint.folder / EVALS) if checkpoint else []
         if done and ranks.is_main():
             print(f"{name}: resuming after step {done}", flush=True)
         with stop_signals() as stop:
@@ -61,7 +61,7 @@ def train_run(run: Run) -> Path:
             for step in bar:
                 with located(f"{name} step {step}"):
                     if step % run.study.evaluate.every == 0:
-                        evals.append(evaluate_during_training(trainer, step))
+                        evals += evaluate_during_training(trainer, step)
                     record = trainer.step(step)
                     metrics.write(record)
                 bar.set_postfix(**_figures(record))
@@ -71,7 +71,7 @@ def train_run(run: Run) -> Path:
                 if stopped:
                     raise Interrupted(stopped, f"{name}: stopped after step {step + 1} of {steps} and saved")
         with located(f"{name} step {steps}"):
-            evals.append(evaluate_during_training(trainer, steps))
+            evals += evaluate_during_training(trainer, steps)
         seconds = round(time.perf_counter() - began, 1)
         record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds, "hub_commits": commits}
         _hand_over(trainer, evals, started | record)
@@ -85,23 +85,23 @@ def _hub_commits(trainer: Trainer) -> dict[str, str | None]:
     return {"model": model, "data": trainer.task.commit}
 
 
-def evaluate_during_training(trainer: Trainer, step: int) -> pd.DataFrame:
+def evaluate_during_training(trainer: Trainer, step: int) -> list[dict[str, Any]]:
     """Score the policy after `step` steps on development and validation problems."""
-    run, parts = trainer.run, []
+    run, rows = trainer.run, []
     for split in TRAINING_SPLITS:
         random = generator(run.seed, f"evaluate {split}", step, trainer.policy.device)
-        rows = trainer.scorer.evaluate(
+        outcomes = trainer.scorer.evaluate(
             trainer.sampler,
             trainer.task.problems(split),
             run.study.evaluate.samples,
             run.study.train.temperature,
             random,
         )
-        parts.append(rows.assign(step=step, split=split))
-    return pd.concat(parts)
+        rows += [{"step": step, "split": split} | outcome for outcome in outcomes]
+    return rows
 
 
-def _save(trainer: Trainer, step: int, evals: list[pd.DataFrame]) -> None:
+def _save(trainer: Trainer, step: int, evals: list[dict[str, Any]]) -> None:
     run, state = trainer.run, trainer.run.state_folder
     save_checkpoint(
         state,
@@ -114,7 +114,7 @@ def _save(trainer: Trainer, step: int, evals: list[pd.DataFrame]) -> None:
     )
 
 
-def _hand_over(trainer: Trainer, evals: list[pd.DataFrame], record: dict) -> None:
+def _hand_over(trainer: Trainer, evals: list[dict[str, Any]], record: dict) -> None:
     """Write the results folder: model, metrics, evaluations and, last, the provenance with the hashes of them all."""
     run, metrics = trainer.run, trainer.run.state_folder / METRICS
     if ranks.is_main():
@@ -142,9 +142,9 @@ def save_policy(trainer: Trainer, folder: Path) -> None:
     ranks.from_main(lambda: write_atomic(folder, write))
 
 
-def _write_evals(trainer: Trainer, out: Path, evals: list[pd.DataFrame]) -> None:
+def _write_evals(trainer: Trainer, out: Path, evals: list[dict[str, Any]]) -> None:
     hashes = {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
-    write_outcomes(out, pd.concat(evals), _metadata(trainer.run) | {"problems": hashes})
+    write_outcomes(out, evals, _metadata(trainer.run) | {"problems": hashes})
 
 
 def _tokens(metrics: Path) -> dict[str, int]:

@@ -54,7 +54,7 @@ def three_steps(folder: Path, case: str) -> dict:
     problems, random = trainer.problems[:7], torch.Generator().manual_seed(0)
     outcomes = trainer.scorer.evaluate(trainer.sampler, problems, 3, 1.0, random)  # 7 problems: shares of 3 and 4
     save_policy(trainer, folder / f"{case}-{ranks.size()}")
-    return {"records": records, "state": state(trainer), "outcomes": outcomes.to_dict("list")}
+    return {"records": records, "state": state(trainer), "outcomes": outcomes}
 
 
 def resumed_steps(folder: Path, case: str) -> tuple[dict, dict]:

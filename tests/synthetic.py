@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from hdpo.config import Study, load_study
@@ -129,4 +128,4 @@ def _write(study, path, run, seed, splits, outcomes, with_steps, falsified) -> N
         "samples": n,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_outcomes(path, pd.DataFrame(rows), metadata | (falsified or {}))
+    write_outcomes(path, rows, metadata | (falsified or {}))

@@ -28,8 +28,8 @@ def test_saved_tokenizer_reads_and_writes_as_before_saving(base_folder):
     texts = ["3 * 4 = 12 , 12 + 6 = 18", "7 > 9 ?", ""]
     tokenizer = load_tokenizer(base_folder)
     ids = encode(tokenizer, texts)
-    assert tokenizer.batch_decode(ids) == texts
-    ended = torch.cat([ids[0], torch.tensor([tokenizer.eos_token_id, 0, 0])])
+    assert tokenizer.batch_decode([row.tolist() for row in ids]) == texts
+    ended = [*ids[0].tolist(), tokenizer.eos_token_id, 0, 0]
     assert tokenizer.batch_decode([ended], skip_special_tokens=True) == texts[:1]
 
 
@@ -44,7 +44,7 @@ def test_the_short_way_to_the_tokenizer_equals_transformers(base_folder, tmp_pat
     assert ours(texts)["input_ids"] == ids and len(ours) == len(theirs) and ours.eos_token_id == theirs.eos_token_id
     for skip in (False, True):
         decoded = theirs.batch_decode(ids, skip_special_tokens=skip)
-        assert ours.batch_decode([torch.tensor(row) for row in ids], skip_special_tokens=skip) == decoded
+        assert ours.batch_decode(ids, skip_special_tokens=skip) == decoded
 
 
 def test_missing_model_is_one_clear_line(tmp_path):

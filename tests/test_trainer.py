@@ -273,7 +273,7 @@ def test_teach_keeps_correct_privileged_rollouts_under_both_prompts(make_trainer
 
     monkeypatch.setattr(trainer.teacher_sampler, "sample", fake_sample)
     found = trainer.teach(cliffs, step=0)
-    assert trainer.tokenizer.batch_decode(prompts_seen) == [
+    assert trainer.tokenizer.batch_decode([prompt.tolist() for prompt in prompts_seen]) == [
         trainer.task.privileged_prompt(problem)
         for problem in cliffs[:2]  # the cap on cliffs holds
     ]
@@ -285,9 +285,9 @@ def test_teach_keeps_correct_privileged_rollouts_under_both_prompts(make_trainer
         found.student.completions,
         strict=True,
     ):
-        assert trainer.tokenizer.batch_decode([student]) == [trainer.task.student_prompt(expected)]
-        assert trainer.tokenizer.batch_decode([teacher])[0] == trainer.task.privileged_prompt(expected)
-        (text,) = trainer.tokenizer.batch_decode([completion], skip_special_tokens=True)
+        assert trainer.tokenizer.batch_decode([student.tolist()]) == [trainer.task.student_prompt(expected)]
+        assert trainer.tokenizer.batch_decode([teacher.tolist()])[0] == trainer.task.privileged_prompt(expected)
+        (text,) = trainer.tokenizer.batch_decode([completion.tolist()], skip_special_tokens=True)
         assert trainer.task.reward(expected, text) == 1
     assert found.student.completions is found.teacher.completions
 

@@ -18,6 +18,7 @@ import torch
 import yaml
 from scipy.stats import linregress
 
+from hdpo import decoder
 from hdpo.bench.part import STUDY, run_part, still_study
 from hdpo.bench.workload import Size, write_study
 from hdpo.config import load_study
@@ -46,7 +47,7 @@ def measure(quick: bool) -> dict[str, Any]:
         points = [measure_point(axis, 1 if quick else 4, **change) for change in changes[: 2 if quick else 4]]
         rows += points
         sizes = [point["size"] for point in points]
-        for quantity in ("rollout_s", "update_s", "peak_mb"):
+        for quantity in ("rollout_s", "rollout_linear_s", "update_s", "peak_mb"):
             values = [point[quantity] for point in points]
             if None not in values:
                 fits.append({"axis": axis, "quantity": quantity} | power_law(sizes, values))
@@ -74,7 +75,10 @@ def measure_point(axis: str, rounds: int, length: int = LENGTH, **change: int) -
 
 
 def measure_study(path: Path, rounds: int) -> dict[str, Any]:
-    """Median seconds of the rollouts and of an update over all of them, and peak memory above the idle process."""
+    """Median seconds of the rollouts and of an update over all of them, and peak memory above the idle process.
+
+    `rollout_linear_s` leaves out attention, the one part whose work per token grows with the tokens before it.
+    """
     trainer = Trainer(still_study(load_study(path)).run("grpo", 1))
     train = trainer.train
     count, group = train.prompts_per_step, train.rollouts_per_prompt
@@ -82,24 +86,39 @@ def measure_study(path: Path, rounds: int) -> dict[str, Any]:
     problems = [problem for problem in trainer.problems if problem.difficulty == 3][:count]  # prompts of one length
     prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
     advantages = torch.tensor([1.0, -1.0]).repeat(count * group // 2)  # all rows are trained
-    times: dict[str, list[float]] = {"rollout": [], "update": []}
+    times: dict[str, list[float]] = {"rollout": [], "rollout_linear": [], "update": []}
+    attention = AttentionTimer()
     idle = reset_peak()
     for turn in range(rounds + 1):
-        began = time.perf_counter()
+        began, attention.seconds = time.perf_counter(), 0.0
         rollouts = sampler.sample(prompts, group, 1.0, generator(1, "rollout", turn))
-        sampled = time.perf_counter()
+        sampled, attending = time.perf_counter(), attention.seconds
         trainer.update(rollouts, advantages, NO_DEMONSTRATIONS)
         if turn:  # the first is warm-up
             times["rollout"].append(sampled - began)
+            times["rollout_linear"].append(sampled - began - attending)
             times["update"].append(time.perf_counter() - sampled)
     peak = peak_memory()
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.policy.parameters()),
         "tokens": len(rollouts.logp),
-        "rollout_s": statistics.median(times["rollout"]),
-        "update_s": statistics.median(times["update"]),
+        **{f"{name}_s": statistics.median(seconds) for name, seconds in times.items()},
         "peak_mb": None if peak is None or idle is None else max(peak - idle, 0.1),  # a logarithm will be taken
     }
+
+
+class AttentionTimer:
+    """Wall seconds inside the decoder's `attention`, for the rest of this process."""
+
+    def __init__(self) -> None:
+        self.seconds, self.attention = 0.0, decoder.attention
+        decoder.attention = self
+
+    def __call__(self, *arguments: torch.Tensor | None) -> torch.Tensor:
+        began = time.perf_counter()
+        mixed = self.attention(*arguments)
+        self.seconds += time.perf_counter() - began
+        return mixed
 
 
 def power_law(sizes: list[float], values: list[float]) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from hdpo.allocator import keep_freed_memory
 from hdpo.config import Study, load_study
 from hdpo.errors import UserError
 from hdpo.files import write_json
@@ -26,6 +27,7 @@ def run_part(name: str, measure: Callable[[bool], dict[str, Any]], arguments: li
     parser.add_argument("--quick", action="store_true", help="few rounds and small sizes: does it run?")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         record = provenance() | {"quick": options.quick}
         write_json(options.out, record | measure(options.quick))

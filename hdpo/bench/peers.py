@@ -23,7 +23,7 @@ from hdpo.errors import UserError
 # Size, TRL's sequences per forward pass, and rounds. The second is the fastest of those tried, 256 to 16: it matters
 # little, except with 32,000 tokens, where TRL takes 1.4 times as long with 64 as with 16.
 SIZES = (
-    (Size("0.5M"), 64, 9),
+    (Size("0.5M"), 64, 15),
     (Size("2M", hidden=192, layers=4, heads=4), 64, 5),
     (Size("8M", hidden=320, layers=6, heads=5, prompts=8), 128, 4),
     (Size("30M", hidden=512, layers=9, heads=8, prompts=4), 32, 3),

@@ -116,7 +116,13 @@ def overhead_section(overhead: Result) -> list[str]:
 
 
 def growth_section(growth: Result) -> list[str]:
-    names = {"rollout_s": "rollouts", "update_s": "update", "peak_mb": "peak memory", "dry_run_s": "dry run"}
+    names = {
+        "rollout_s": "rollouts",
+        "rollout_linear_s": "rollouts, outside attention",
+        "update_s": "update",
+        "peak_mb": "peak memory",
+        "dry_run_s": "dry run",
+    }
     rows = [
         {
             "against": fit["axis"],

@@ -1,12 +1,12 @@
 """Countdown chains: drawing them at random, rewriting them into equal ones, and replaying them strictly."""
 
 import random
-from collections import Counter
 from dataclasses import dataclass
 
 MAX_NUMBER = 16  # of a problem's numbers
 MAX_VALUE = 63  # of every intermediate result and of the target
 OPERATORS = "+-*/"
+NUMERALS = {str(number): number for number in range(100)}  # one way to write each number
 
 
 def apply(left: int, operator: str, right: int) -> int | None:
@@ -102,7 +102,7 @@ def solves(numbers: tuple[int, ...], target: int, response: str) -> bool:
 
     The grammar is exact: steps `a op b = c` joined by ` , `, decimal integers without leading zeros.
     """
-    pool = Counter(numbers)
+    pool = list(numbers)
     steps = response.split(" , ")
     if len(steps) != len(numbers) - 1:
         return False
@@ -110,18 +110,12 @@ def solves(numbers: tuple[int, ...], target: int, response: str) -> bool:
         parts = step.split(" ")
         if len(parts) != 5 or parts[3] != "=" or parts[1] not in OPERATORS or len(parts[1]) != 1:
             return False
-        left, right, claimed = (_number(parts[i]) for i in (0, 2, 4))
+        left, right, claimed = (NUMERALS.get(parts[i]) for i in (0, 2, 4))
         if left is None or right is None or claimed is None or apply(left, parts[1], right) != claimed:
             return False
         for operand in (left, right):
-            if not pool[operand]:
+            if operand not in pool:
                 return False
-            pool[operand] -= 1
-        pool[claimed] += 1
-    return +pool == Counter([target])
-
-
-def _number(text: str) -> int | None:
-    if len(text) > 2 or not text.isascii() or not text.isdigit() or str(int(text)) != text:
-        return None
-    return int(text)
+            pool.remove(operand)
+        pool.append(claimed)
+    return pool == [target]
