@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         rotation = self.rotation[: ids.shape[1]] if positions is None else self.rotation[positions]
         for i, layer in enumerate(self.layers):
             x = layer(x, rotation[..., None, :], mask, None if cache is None else cache.layers[i])
-        return RMSNorm.apply(x, self.norm, self.config["rms_norm_eps"])
+        return rms_norm(x, self.norm, self.config["rms_norm_eps"])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [..., V] from hidden states [..., D]."""
@@ -119,17 +119,17 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, rotation: Tensor, mask: Tensor | None, cache: "GrowingLayer | ReservedLayer | None"
     ) -> Tensor:
-        h = linear(RMSNorm.apply(x, self.attention_norm, self.eps), self.qkv, self.qkv_bias)
-        h = h.unflatten(-1, (-1, self.size))  # [N, L, H + 2 H_kv, D/H]
-        rotating = self.heads + self.kv_heads
-        rotated = torch.view_as_complex(h[..., :rotating, :].unflatten(-1, (-1, 2))) * rotation
-        q, k = torch.view_as_real(rotated).flatten(-2).split((self.heads, self.kv_heads), 2)
-        k, v = k.transpose(1, 2), h[..., rotating:, :].transpose(1, 2)  # [N, H_kv, L, D/H]
+        h = linear(rms_norm(x, self.attention_norm, self.eps), self.qkv, self.qkv_bias)
+        pairs = h.view(*x.shape[:2], -1, self.size // 2, 2)  # [N, L, H + 2 H_kv, D/2H, 2]
+        rotating, v = pairs.split((self.heads + self.kv_heads, self.kv_heads), 2)
+        rotated = torch.view_as_real(torch.view_as_complex(rotating) * rotation)
+        q, k = rotated.flatten(-2).split((self.heads, self.kv_heads), 2)
+        k, v = k.transpose(1, 2), v.flatten(-2).transpose(1, 2)  # [N, H_kv, L, D/H]
         if cache is not None:
             k, v = cache.append(k, v)
         x = x + linear(attention(q, k, v, mask), self.out)
-        h = linear(RMSNorm.apply(x, self.mlp_norm, self.eps), self.gate_up)
-        return x + linear(SwiGLU.apply(h), self.down)
+        h = linear(rms_norm(x, self.mlp_norm, self.eps), self.gate_up)
+        return x + linear(swiglu(h), self.down)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -149,8 +149,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return mixed.unflatten(2, (length, -1)).transpose(1, 2).flatten(2)
 
 
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x²) + ε) · w along the last dimension."""
+    return RMSNorm.apply(x, weight, eps) if torch.is_grad_enabled() else F.rms_norm(x, weight.shape, weight, eps)
+
+
+def swiglu(stacked: Tensor) -> Tensor:
+    """silu(gate) · up of the stacked [..., 2 I] → [..., I]."""
+    if torch.is_grad_enabled():
+        return SwiGLU.apply(stacked)
+    gate, up = stacked.chunk(2, -1)
+    return F.silu(gate) * up
+
+
 class RMSNorm(torch.autograd.Function):
-    """x / sqrt(mean(x²) + ε) · w along the last dimension, with its gradient in six kernels."""
+    """`rms_norm` with its gradient in six kernels."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -169,7 +182,7 @@ class RMSNorm(torch.autograd.Function):
 
 
 class SwiGLU(torch.autograd.Function):
-    """silu(gate) · up of the stacked [..., 2 I] → [..., I]."""
+    """`swiglu` with its gradient in four kernels."""
 
     @staticmethod
     def forward(ctx, stacked: Tensor) -> Tensor:
@@ -218,11 +231,11 @@ class ReservedLayer:
             batch, heads, _, size = keys.shape
             self.keys = keys.new_zeros(batch, heads, self.capacity, size)
             self.values = torch.zeros_like(self.keys)
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
+        self.keys.narrow(2, self.length, keys.shape[2]).copy_(keys)
+        self.values.narrow(2, self.length, keys.shape[2]).copy_(values)
         self.length = end
         seen = max(MIN_KEYS, end)
-        return self.keys[:, :, :seen], self.values[:, :, :seen]
+        return self.keys.narrow(2, 0, seen), self.values.narrow(2, 0, seen)
 
     def take(self, rows: Tensor) -> None:
         self.keys, self.values = self.keys[rows], self.values[rows]
