@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hdpo.adamw import AdamW
 from hdpo.config import Study
 from hdpo.errors import UserError
 from hdpo.files import write_atomic, write_record
@@ -87,7 +88,7 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
         ends = tokenizer.eos_token_id, tokenizer.pad_token_id
         initial_model(Path(name), config, len(tokenizer), study.model.max_length, *ends)
         model = load_policy(name).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=True)
+    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=True)
     rng = random.Random(config.seed)
     bar = progress(range(config.steps), "base model")
     for step in bar:

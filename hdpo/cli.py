@@ -129,8 +129,9 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, so that `hdpo --help` stays quick."""
     study = load_study(options.study)
     runs_model = options.command in ("train", "evaluate")
-    claim_gpus(study.hardware.gpus if runs_model or options.command == "base" else 0)
-    if runs_model or options.command == "base":
+    computes = runs_model or options.command == "base"
+    claim_gpus(study.hardware.gpus if computes else 0)
+    if computes:
         keep_freed_memory()
     if runs_model and study.hardware.ranks > 1 and not is_rank():
         return launch(study.hardware.ranks, arguments)

@@ -182,7 +182,7 @@ class RMSNorm(torch.autograd.Function):
 
 
 class SwiGLU(torch.autograd.Function):
-    """`swiglu` with its gradient in four kernels."""
+    """`swiglu` with its gradient in three kernels."""
 
     @staticmethod
     def forward(ctx, stacked: Tensor) -> Tensor:
