@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hdpo.decoder import Decoder, to_transformers
+from hdpo.decoder import Decoder
+from hdpo.decoder_layout import to_transformers
 from hdpo.errors import UserError, brief
 from hdpo.files import read_json, verify_files
 from hdpo.ranks import whole

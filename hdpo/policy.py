@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from hdpo.decoder import Decoder, KVCache
+from hdpo.decoder import Decoder
+from hdpo.kv_cache import KVCache
 from hdpo.ranks import is_sharded
 
 LOGITS_CHUNK = 2**27  # logits that exist at a time: 883 tokens of a vocabulary of 151,936, every batch of a small one

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hdpo import ranks
-from hdpo.decoder import MIN_KEYS
 from hdpo.finite import require_finite
+from hdpo.kv_cache import MIN_KEYS
 from hdpo.policy import Reader, Sequences, head
 
 
@@ -92,22 +92,15 @@ class Sampler:
         reader.take(prompt_of)
         logits, bias, position = logits[prompt_of], bias[prompt_of], positions[prompt_of, -1:]
         active = torch.arange(count, device=device)
-        tokens = torch.full((count, self.max_tokens), self.eos, device=device)
-        logp = torch.zeros(count, self.max_tokens, device=device)
-        entropy = torch.zeros(count, self.max_tokens, device=device)
-        lengths = torch.full((count,), self.max_tokens, device=device)
         alive = torch.ones(count, dtype=torch.bool, device=device)  # of the rows still in the batch
         rows = ranks.gather_count(count)  # in the batch of each rank
+        drawn = []
         for t in range(self.max_tokens):
             log_probs = (logits / temperature if temperature > 0 else logits).log_softmax(-1)
             probs = log_probs.exp()
             token = draw(probs, generator, rows) if temperature > 0 else logits.argmax(-1, keepdim=True)
-            tokens[active, t] = torch.where(alive, token[:, 0], self.eos)
-            logp[active, t] = log_probs.gather(-1, token)[:, 0]
-            entropy[active, t] = -(probs * log_probs).sum(-1)
-            ended = alive & (token[:, 0] == self.eos)
-            lengths[active[ended]] = t + 1
-            alive = alive & ~ended
+            drawn.append((active, token, log_probs.gather(-1, token), (probs * log_probs).sum(-1, keepdim=True)))
+            alive = alive & (token[:, 0] != self.eos)
             living = ranks.gather_count(int(alive.sum()))
             if sum(living) == 0 or t + 1 == self.max_tokens:
                 break
@@ -123,7 +116,23 @@ class Sampler:
             bias[..., width + t] = 0  # the token just drawn
             seen = max(MIN_KEYS, width + t + 1)
             logits = head(self.model, reader.read(token, bias[..., :seen], position)[:, -1])
-        return tokens.cpu(), logp.cpu(), entropy.cpu(), lengths.cpu()
+        return _collect(drawn, count, self.max_tokens, self.eos)
+
+
+def _collect(drawn: list[tuple[Tensor, ...]], count: int, max_tokens: int, eos: int) -> tuple[Tensor, ...]:
+    """Tokens, log-probs and entropies [N, T] and lengths [N] of N rollouts, on the CPU.
+
+    `drawn` at each place: the rows still in the batch, [n], and their tokens, log-probs and negative entropies, [n, 1].
+    What was drawn for a rollout after its end stands behind its length.
+    """
+    tokens = torch.full((count, max_tokens), eos)
+    logp, entropy = torch.zeros(count, max_tokens), torch.zeros(count, max_tokens)
+    rows, *values = (torch.cat(parts).cpu() for parts in zip(*drawn, strict=True))
+    places = torch.arange(len(drawn)).repeat_interleave(torch.tensor([len(active) for active, *_ in drawn]))
+    for table, value in zip((tokens, logp, entropy), values, strict=True):
+        table[rows, places] = value[:, 0]
+    before_end = (tokens != eos).cumprod(1).sum(1)
+    return tokens, logp, entropy.neg_(), (before_end + 1).clamp_max(max_tokens)
 
 
 def draw(probs: Tensor, generator: torch.Generator | None = None, rows: list[int] | None = None) -> Tensor:

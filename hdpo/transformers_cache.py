@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from hdpo.decoder import ReservedLayer
+from hdpo.kv_cache import ReservedLayer
 
 
 class _PreallocatedLayer(DynamicLayer):
@@ -11,16 +11,20 @@ class _PreallocatedLayer(DynamicLayer):
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.room = ReservedLayer(capacity)
+        self.rooms = ReservedLayer(capacity), ReservedLayer(capacity)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        return self.room.append(key_states, value_states)
+        keys, values = (
+            room.append(new[None]) for room, new in zip(self.rooms, (key_states, value_states), strict=True)
+        )
+        return keys[0], values[0]
 
     def get_seq_length(self) -> int:
-        return self.room.length
+        return self.rooms[0].length
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self.room.take(indices)
+        for room in self.rooms:
+            room.take(indices)
 
 
 def new_cache(model: nn.Module, capacity: int | None) -> Cache:
