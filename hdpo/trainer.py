@@ -185,7 +185,7 @@ class Trainer:
         total, sequences = 0.0, rollouts.sequences
         rows = torch.nonzero((advantages != 0) & (sequences.lengths > 0)).flatten().tolist()
         equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
-        for copies in self._micro_batches(sequences, equal):
+        for copies in self._micro_batches(sequences, equal, self.share_prompts):
             batch = sequences.select(list(copies))
             hidden = completion_hidden(self.policy, batch, self.share_prompts)  # [M, D]
             places = _places(batch, [len(rows) for rows in copies.values()])
@@ -206,14 +206,18 @@ class Trainer:
         return total
 
     def _backward_distill(self, demonstrations: Demonstrations, n_tokens: int) -> float:
-        """Accumulate the gradient of λ · L_JSD and return L_JSD, in nats per token."""
+        """Accumulate the gradient of λ · L_JSD and return L_JSD, in nats per token.
+
+        Few demonstrations have their prompt in common, so each is read whole: half as many kernels as with shared
+        prompts.
+        """
         equal = demonstrations.teacher.distinct(list(range(len(demonstrations))))
         groups = list(self._micro_batches(demonstrations.teacher, equal))
         targets = self._targets([demonstrations.teacher.select(list(copies)) for copies in groups])
         total = 0.0
         for copies, target in zip(groups, targets, strict=True):
             student = demonstrations.student.select(list(copies))
-            hidden = completion_hidden(self.policy, student, self.share_prompts)
+            hidden = completion_hidden(self.policy, student)
             divergences = per_token(self.policy, partial(jsd_k, tail=self.distill.tail), hidden, *target)  # [M]
             places = _places(student, [len(rows) for rows in copies.values()])
             loss = divergences[places].sum() / n_tokens
@@ -221,14 +225,16 @@ class Trainer:
             total += float(loss.detach())
         return total
 
-    def _micro_batches(self, sequences: Sequences, equal: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
+    def _micro_batches(
+        self, sequences: Sequences, equal: dict[int, list[int]], share_prompts: bool = False
+    ) -> Iterator[dict[int, list[int]]]:
         """This rank's share of the `distinct` rows in micro-batches: each row with its copies.
 
         Passes through sharded weights are made by all ranks together: a rank with fewer micro-batches ends with some
         of one row without a copy, which add exactly nothing.
         """
         shares, most = [ranks.share(list(equal), rank) for rank in range(ranks.size())], self.train.micro_batch_tokens
-        parts = [list(sequences.micro_batches(share, most, self.share_prompts)) for share in shares]
+        parts = [list(sequences.micro_batches(share, most, share_prompts)) for share in shares]
         mine = parts[ranks.rank()]
         for group in mine:
             yield {row: equal[row] for row in group}
@@ -252,7 +258,7 @@ class Trainer:
             return []
         top_k = partial(teacher_top_k, k=self.distill.top_k)
         with self._teacher_at_hand():
-            hidden = (completion_hidden(self.teacher, batch, self.share_prompts) for batch in batches)
+            hidden = (completion_hidden(self.teacher, batch) for batch in batches)
             return [per_token(self.teacher, top_k, states) for states in hidden]
 
     def _logp(self, logits: Tensor, tokens: Tensor) -> Tensor:

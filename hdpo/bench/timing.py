@@ -8,14 +8,20 @@ import numpy as np
 
 
 def alternate(cases: dict[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Wall seconds of each case, `rounds` each; in every round each case runs once, in an order that rotates."""
+    """Wall seconds of each case, `rounds` each; in every round each case runs once.
+
+    The order rotates and every other round is run backwards: neighbours, which share the machine's state most nearly,
+    go first equally often.
+    """
     for _ in range(warmup):
         for run in cases.values():
             run()
     names = list(cases)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        first = turn // 2 % len(names)
+        order = names[first:] + names[:first]
+        for name in reversed(order) if turn % 2 else order:
             began = time.perf_counter()
             cases[name]()
             seconds[name].append(time.perf_counter() - began)
