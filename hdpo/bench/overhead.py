@@ -50,7 +50,7 @@ def measure(quick: bool) -> dict[str, Any]:
         trainer.scorer = ForcedCliffs(trainer.scorer, group)
     fractions = FRACTIONS[::8] if quick else FRACTIONS
     cliffs = [round(fraction * count) for fraction in fractions]
-    rounds = 2 if quick else 21
+    rounds = 2 if quick else 31
     turn = {(name, number): 0 for number in cliffs for name in trainers}  # what is compared runs side by side
     records: dict[tuple[str, int], list[dict]] = {key: [] for key in turn}
 
