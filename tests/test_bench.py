@@ -178,11 +178,11 @@ def test_import_times_are_read():
     assert parse_import_times(text) == [{"module": "torch.nn", "seconds": 0.00125, "own_seconds": 0.00025}]
 
 
-def test_alternating_rotates_the_order_and_keeps_each_round():
+def test_alternating_rotates_and_turns_around_the_order_and_keeps_each_round():
     calls = []
-    seconds = alternate({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
-    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+    seconds = alternate({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=4)
+    assert "".join(calls) == "abc" + "abc" + "cba" + "bca" + "acb"
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 4, "c": 4}
     assert ratio([2.0, 3.0, 8.0], [1.0, 1.0, 2.0]) == {"ratio": 3.0, "low": 2.0, "high": 4.0}
 
 
