@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hdpo.bench import gpu, growth, memory, whole
 from hdpo.bench.__main__ import main
 from hdpo.bench.flops import forward_flops, shape_of, step_flops
-from hdpo.bench.limits import account, category
+from hdpo.bench.limits import account, category, medians, operator_seconds
 from hdpo.bench.overhead import ForcedCliffs, at_fraction, straight_line
 from hdpo.bench.part import still_study
 from hdpo.bench.report import write_report
@@ -94,13 +94,19 @@ def test_operators_by_what_they_do(operator, expected):
 
 def test_the_account_adds_up_to_the_wall_time():
     a = torch.randn(64, 64)
-    parts = account(
-        lambda: (a @ a).softmax(-1), wall=0.5, linear_flops=8.0, attention_flops=2.0, rate=100.0, own_rate=50.0
-    )
+    kernels = operator_seconds(lambda: (a @ a).softmax(-1))
+    parts = account(kernels, wall=0.5, linear_flops=8.0, attention_flops=2.0, rate=100.0, own_rate=50.0)
     assert [part["seconds"] for part in parts[:2]] == pytest.approx([0.1, 0.08])
     assert sum(part["seconds"] for part in parts) == pytest.approx(0.5)
     assert sum(part["share"] for part in parts) == pytest.approx(1.0)
     assert any(part["part"] == "softmax and sampling" and part["seconds"] > 0 for part in parts)
+
+
+def test_medians_of_nested_records():
+    assert medians([{"a": 1.0, "b": {"c": 5}}, {"a": 3.0, "b": {"c": 1}}, {"a": 2.0, "b": {"c": 2, "d": 4}}]) == {
+        "a": 2.0,
+        "b": {"c": 2, "d": 4},
+    }
 
 
 @dataclass

@@ -43,14 +43,22 @@ def measure(quick: bool) -> dict[str, Any]:
     lengths = work.rollouts.sequences.lengths.tolist()
     trained = (work.advantages != 0).tolist()
     flops = step_flops(shape, [len(prompt) for prompt in work.prompts], lengths, trained)
-    cases = {"rollout": work.sample, "update": work.update, "optimiser": work.idle_update, "step": work.step}
-    seconds = alternate(cases, rounds=3 if quick else 15)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    size = 512 if quick else 1536
-    default = matrix_rate(size)
-    rate = max(default, matrix_rate(size, linear))  # of PyTorch's two libraries, the faster one is the limit
     decode_rows = sum(lengths) // max(lengths)  # rows alive, mean over the tokens' turns
-    shapes = product_rates(shape, {"decode": decode_rows, "update": trainer.train.micro_batch_tokens}, quick)
+    rows = {"decode": decode_rows, "update": trainer.train.micro_batch_tokens}
+    size = 512 if quick else 1536
+    timed = {"rollout": work.sample, "update": work.update, "optimiser": work.idle_update, "step": work.step}
+    observed = {  # rates and profiles, taken in turns with the phases that they are set against
+        "oneDNN": lambda: matrix_rate(size, linear),
+        "default": lambda: matrix_rate(size),
+        "bfloat16": lambda: matrix_rate(size, dtype=torch.bfloat16),
+        "shapes": lambda: product_rates(shape, rows),
+        "rollout": lambda: operator_seconds(work.sample),
+        "update": lambda: operator_seconds(work.update),
+    }
+    seconds, typical = in_turns(timed, observed, rounds=3 if quick else 15)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    shapes, default = typical["shapes"], typical["default"]
+    rate = max(default, typical["oneDNN"])  # of PyTorch's two libraries, the faster one is the limit
     rollout = flops["prefill"] + flops["decode"] + flops["sampling"]
     update = flops["forward"] + flops["backward"]
     network = median["update"] - median["optimiser"]
@@ -65,24 +73,44 @@ def measure(quick: bool) -> dict[str, Any]:
     ]
     accounts = {
         name: account(
-            run, median[name], total - flops[f"{name} attention"], flops[f"{name} attention"], rate, own["rate"]
+            typical[name],
+            median[name],
+            total - flops[f"{name} attention"],
+            flops[f"{name} attention"],
+            rate,
+            own["rate"],
         )
-        for name, run, total, own in (
-            ("rollout", work.sample, rollout, shapes["decode"]),
-            ("update", work.update, update, shapes["update"]),
-        )
+        for name, total, own in (("rollout", rollout, shapes["decode"]), ("update", update, shapes["update"]))
     }
     return {
         "rows": phases,
         "rate": rate,
         "default_rate": default,
-        "bfloat16_rate": matrix_rate(size, dtype=torch.bfloat16),
+        "bfloat16_rate": typical["bfloat16"],
         "shapes": shapes,
         "flops": flops,
         "tokens": {"rollout": sum(lengths), "trained": sum(n for n, t in zip(lengths, trained, strict=True) if t)},
         "seconds": seconds,
         "accounts": accounts,
     }
+
+
+def in_turns(
+    timed: dict[str, Callable[[], object]], observed: dict[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Wall seconds of each case of `timed`, and the `medians` of what each case of `observed` returns."""
+    found: dict[str, list] = {name: [] for name in observed}
+    looks = {("look", name): lambda name=name, look=look: found[name].append(look()) for name, look in observed.items()}
+    seconds = alternate(timed | looks, rounds)
+    return {name: seconds[name] for name in timed}, {name: medians(values) for name, values in found.items()}
+
+
+def medians(values: list) -> Any:
+    """Median of numbers, or of dictionaries of them key by key."""
+    if isinstance(values[0], dict):
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: medians([value[key] for value in values if key in value]) for key in keys}
+    return statistics.median(values)
 
 
 class Workload:
@@ -118,12 +146,12 @@ class Workload:
 def matrix_rate(
     size: int, product: Callable[[Tensor, Tensor], Tensor] = torch.matmul, dtype: torch.dtype = torch.float32
 ) -> float:
-    """FLOP/s of a square matrix product, the best of several."""
+    """FLOP/s of a square matrix product, the best of two."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2 * size**3 / best(lambda: product(a, b), repeats=5)
+    return 2 * size**3 / best(lambda: product(a, b), repeats=2)
 
 
-def product_rates(shape: Shape, rows: dict[str, int], quick: bool) -> dict[str, Any]:
+def product_rates(shape: Shape, rows: dict[str, int]) -> dict[str, Any]:
     """FLOP/s that the same library reaches on the model's own matrices, for each phase's number of rows.
 
     `rate` is total FLOPs over total time of a layer's matrices and its share of the head; an update also multiplies
@@ -146,7 +174,7 @@ def product_rates(shape: Shape, rows: dict[str, int], quick: bool) -> dict[str, 
             products: list[Callable[[], Tensor]] = [lambda x=x, w=weight: linear(x, w)]
             if phase == "update":
                 products += [lambda g=gradient, w=weight: linear(g, w.T), lambda g=gradient, x=x: linear(g.T, x.T)]
-            seconds = sum(best(product, 5 if quick else 50) for product in products)
+            seconds = sum(best(product, 5) for product in products)
             flops = 2 * count * inner * outer * len(products)
             rates[name] = flops / seconds
             total_flops, total_seconds = total_flops + times * flops, total_seconds + times * seconds
@@ -155,15 +183,20 @@ def product_rates(shape: Shape, rows: dict[str, int], quick: bool) -> dict[str, 
 
 
 def account(
-    run: Callable[[], object], wall: float, linear_flops: float, attention_flops: float, rate: float, own_rate: float
+    kernels: dict[str, float],
+    wall: float,
+    linear_flops: float,
+    attention_flops: float,
+    rate: float,
+    own_rate: float,
 ) -> list[dict[str, Any]]:
-    """Where the wall seconds of `run` go, in order: its products at the full matrix rate, then what is lost to what.
+    """Where the `wall` seconds of a phase go: its products at the full matrix rate, then what is lost to what.
 
-    `own_rate` is the one that its linear layers' shapes allow. Kernels' own seconds come from a profile, in which they
-    are hardly slowed; what no kernel accounts for (Python, dispatch, views, allocation) is the rest of the
-    *unprofiled* wall time.
+    `own_rate` is the one that its linear layers' shapes allow. The `kernels`' own seconds, by category, come from a
+    profile, in which they are hardly slowed; what no kernel accounts for (Python, dispatch, views, allocation) is the
+    rest of the *unprofiled* wall time.
     """
-    kernels = operator_seconds(run)
+    kernels = dict(kernels)
     products, attention = kernels.pop("matrix products", 0.0), kernels.pop("attention", 0.0)
     kernels.pop("dispatch", None)
     parts = {
