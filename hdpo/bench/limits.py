@@ -100,7 +100,7 @@ def in_turns(
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Wall seconds of each case of `timed`, and the `medians` of what each case of `observed` returns."""
     found: dict[str, list] = {name: [] for name in observed}
-    looks = {("look", name): lambda name=name, look=look: found[name].append(look()) for name, look in observed.items()}
+    looks = {f"look {name}": lambda name=name, look=look: found[name].append(look()) for name, look in observed.items()}
     seconds = alternate(timed | looks, rounds)
     return {name: seconds[name] for name in timed}, {name: medians(values) for name, values in found.items()}
 
