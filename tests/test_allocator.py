@@ -15,24 +15,25 @@ if sys.argv[1] == "kept":
 for turn in range(20):
     if turn == 10:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    tensors = [torch.ones(1_000_000) for _ in range(60)]  # 240 MB at a time
+    tensors = [torch.ones(int(sys.argv[2])) for _ in range(60_000_000 // int(sys.argv[2]))]  # 240 MB at a time
     del tensors
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(how: str) -> int:
-    """Of ten rounds of the same allocations, after ten that do not count.
+def page_faults(how: str, numbers: int) -> int:
+    """Of ten rounds of the same allocations, tensors of so many `numbers`, after ten rounds that do not count.
 
     glibc raises its thresholds as it goes, unless they are set: here to what they are at first.
     """
     first = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    command = [sys.executable, "-c", FAULTS, how]
+    command = [sys.executable, "-c", FAULTS, how, str(numbers)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | first)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_memory_that_was_freed_is_used_again_without_the_system():
-    assert page_faults("kept") < 100
-    assert page_faults("as it comes") > 100_000  # of 586,000 pages
+@pytest.mark.parametrize("numbers", [1_000_000, 60_000_000])
+def test_memory_that_was_freed_is_used_again_without_the_system(numbers):
+    assert page_faults("kept", numbers) < 100
+    assert page_faults("as it comes", numbers) > 100_000  # of 586,000 pages
