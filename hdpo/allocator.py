@@ -18,5 +18,5 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) or mallopt(M_MMAP_THRESHOLD, 2**25)  # the most before glibc 2.35
         mallopt(M_ARENA_MAX, 1)  # one heap for all threads: each thread's own would keep its own
