@@ -17,12 +17,14 @@ def draw_peers(peers: dict[str, Any]) -> Figure:
     use_style()
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 2.4))
     place = np.arange(len(peers["rows"]))
-    for shift, (name, label, hue) in zip(
-        (-0.2, 0.2), (("hdpo_s", "kit", "blue"), ("trl_s", "TRL", "orange")), strict=True
-    ):
-        axis.bar(place + shift, [row[name] for row in peers["rows"]], 0.38, label=label, color=PALETTE[hue])
+    kit, trl = ([row[name] for row in peers["rows"]] for name in ("hdpo_s", "trl_s"))
+    axis.vlines(place, kit, trl, color=PALETTE["grey"], linewidth=1, zorder=1)
+    axis.plot(place, trl, "s", color=PALETTE["orange"], label="TRL")
+    axis.plot(place, kit, "o", color=PALETTE["blue"], label="kit")
     for x, row in zip(place, peers["rows"], strict=True):
-        axis.annotate(f"{row['ratio']:.1f} ×", (x, max(row["hdpo_s"], row["trl_s"])), ha="center", va="bottom")
+        middle = (row["hdpo_s"] * row["trl_s"]) ** 0.5
+        axis.annotate(f"{row['ratio']:.1f} ×", (x, middle), xytext=(5, 0), textcoords="offset points", va="center")
+    axis.margins(x=0.1)
     axis.set_xticks(place, [row["size"] for row in peers["rows"]])
     axis.set_yscale("log")
     axis.set_ylabel("seconds a step")
