@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import hdpo.policy
+from hdpo.allocator import keep_freed_memory
 from hdpo.bench.growth import peak_memory, power_law, reset_peak
 from hdpo.bench.part import run_part
 from hdpo.decoder import Decoder
@@ -46,7 +47,11 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def peak_of(loss: str, tokens: int, chunk: int) -> float | None:
-    """Peak MB above the idle process of one loss and its gradient, the weights' gradient allocated before."""
+    """Peak MB above the idle process of one loss and its gradient, the weights' gradient allocated before.
+
+    Large pieces go back to the system here: what must exist at a time, not what the allocator keeps beside it.
+    """
+    keep_freed_memory(largest=2**20)
     hdpo.policy.LOGITS_CHUNK = chunk * VOCABULARY
     shape = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "vocab_size": VOCABULARY, "num_hidden_layers": 0}
     heads = {"num_attention_heads": 1, "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
