@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         """
         x = self.embedding[ids.flatten()]  # [N·L, D]
         rotation = self.rotation[: ids.shape[1]][None] if positions is None else self.rotation[positions]
-        mask = (causal_mask(ids.shape[1])[None, None] if mask is None else mask)[..., None, :]
+        mask = (causal_mask(ids.shape[1], ids.device)[None, None] if mask is None else mask)[..., None, :]
         for i, layer in enumerate(self.layers):
             x = layer(x, rotation, mask, None if cache is None else cache.layers[i])
         return rms_norm(x.view(*ids.shape, -1), self.norm, self.config["rms_norm_eps"])
@@ -145,9 +145,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return mixed.view(count, kv_heads, length, -1, size).transpose(1, 2).reshape(count * length, heads * size)
 
 
-def causal_mask(length: int) -> Tensor:
+def causal_mask(length: int, device: torch.device) -> Tensor:
     """0 where a token may attend to another, −∞ at later ones, [L, L]."""
-    return torch.full((length, length), -math.inf).triu_(1)
+    return torch.full((length, length), -math.inf, device=device).triu_(1)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

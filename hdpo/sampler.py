@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hdpo import ranks
+from hdpo.decoder import causal_mask
 from hdpo.finite import require_finite
 from hdpo.kv_cache import MIN_KEYS
 from hdpo.policy import Reader, Sequences, head
@@ -81,9 +82,10 @@ class Sampler:
             hidden[row, width - len(prompt) : width] = False
         positions = ((~hidden[:, :width]).cumsum(1) - 1).clamp_min(0)
         bias = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -math.inf)[:, None, None]  # [P, 1, 1, C]
-        later = torch.full((width, width), -math.inf, device=device).triu(1)
         # A padding row may see itself, or its softmax would be over nothing.
-        mask = (bias[..., :width] + later).masked_fill_(torch.eye(width, dtype=torch.bool, device=device), 0)
+        mask = (bias[..., :width] + causal_mask(width, device)).masked_fill_(
+            torch.eye(width, dtype=torch.bool, device=device), 0
+        )
         mask = pad(mask, (0, max(0, MIN_KEYS - width)), value=-math.inf)
         reader = Reader(self.model, capacity)
         logits = head(self.model, reader.read(ids, mask, positions)[:, -1])  # [P, V]
