@@ -56,10 +56,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/snakemake --lint
 
 bench: $(VENV)/installed .venv-bench/installed
-	$(BIN)/python -m hdpo.bench
+	$(BIN)/python -m benchmarks
 
 bench-vllm: .venv-vllm/installed
-	.venv-vllm/bin/python -W ignore -m hdpo.bench.rollouts
+	.venv-vllm/bin/python -W ignore -m benchmarks.rollouts
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("hdpo needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -77,17 +77,17 @@ $(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -c constraints.txt -e ".[notebooks]"
 	touch $@ $(VENV)/installed
 
-.venv-bench/installed: pyproject.toml constraints.txt hdpo/bench/requirements.txt
+.venv-bench/installed: pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -r hdpo/bench/requirements.txt -e .
+	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt -e .
 	touch $@
 
-.venv-vllm/installed: pyproject.toml hdpo/bench/requirements-vllm.txt hdpo/bench/overrides-vllm.txt
+.venv-vllm/installed: pyproject.toml benchmarks/requirements-vllm.txt benchmarks/overrides-vllm.txt
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet uv==0.13.8
 	VIRTUAL_ENV=$(abspath .venv-vllm) UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv-vllm/bin/uv pip install \
-	  --index-strategy unsafe-best-match --overrides hdpo/bench/overrides-vllm.txt \
-	  -r hdpo/bench/requirements-vllm.txt -e .
+	  --index-strategy unsafe-best-match --overrides benchmarks/overrides-vllm.txt \
+	  -r benchmarks/requirements-vllm.txt -e .
 	touch $@
 
 clean:

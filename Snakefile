@@ -8,7 +8,7 @@
 # results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
 from pathlib import Path
 
-from hdpo.workflow import explain_full_disk, hold_study, load_study_or_exit, run_hash, tested_weights
+from hdpo.run.workflow import explain_full_disk, hold_study, load_study_or_exit, run_hash, tested_weights
 
 config.setdefault("study", "config/small.yaml")
 study = load_study_or_exit(config["study"])

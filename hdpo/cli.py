@@ -8,18 +8,18 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from hdpo.allocator import keep_freed_memory
-from hdpo.config import load_study
-from hdpo.devices import claim_gpus
-from hdpo.errors import UserError
-from hdpo.files import disk_error
-from hdpo.interrupt import Interrupted
-from hdpo.launch import end_with_parent, is_rank, launch, may_speak
+from hdpo.study.study import load_study
+from hdpo.system.allocator import keep_freed_memory
+from hdpo.system.devices import claim_gpus
+from hdpo.system.errors import UserError
+from hdpo.system.files import disk_error
+from hdpo.system.interrupt import Interrupted
+from hdpo.system.launch import end_with_parent, is_rank, launch, may_speak
 
 # Stages that need the study alone: module, function, help.
 STAGES = {
     "data": ("hdpo.tasks.survey", "write_data_survey", "repeats, over-long prompts and lengths of a math data set"),
-    "summary": ("hdpo.report.results", "write_summary", "means, differences and intervals of all finished runs"),
+    "summary": ("hdpo.claims.results", "write_summary", "means, differences and intervals of all finished runs"),
     "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
     "tables": ("hdpo.report.tables", "write_tables", "tables as CSV, Markdown and LaTeX"),
     "figures": ("hdpo.report.figures", "write_figures", "figures as PNG and PDF"),
@@ -136,22 +136,22 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     if runs_model and study.hardware.ranks > 1 and not is_rank():
         return launch(study.hardware.ranks, arguments)
     if runs_model and is_rank():
-        from hdpo import ranks
+        from hdpo.system import ranks
 
         end_with_parent()
         ranks.start(study)
     if options.command == "base":
-        from hdpo.base_model import train_base
+        from hdpo.run.base_model import train_base
 
         if options.seed is not None and study.pretrain is not None:
             study = study.model_copy(update={"pretrain": study.pretrain.model_copy(update={"seed": options.seed})})
         train_base(study, options.out or study.built_base, options.threads)
     elif options.command == "train":
-        from hdpo.train import train_run
+        from hdpo.run.train import train_run
 
         train_run(study.run(options.run, options.seed))
     elif options.command == "evaluate":
-        from hdpo.evaluate import evaluate_test
+        from hdpo.run.evaluate import evaluate_test
 
         evaluate_test(study, options.run, options.seed)
     elif options.command == "prompts":
@@ -163,7 +163,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
 
         print_plan(study, options.hardware, dict(options.assume))
     elif options.command == "check":
-        from hdpo.report.check import write_check
+        from hdpo.claims.check import write_check
 
         return write_check(study, strict=options.strict)
     else:

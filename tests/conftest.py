@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from hdpo.config import Study, load_study
+from hdpo.study.study import Study, load_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,8 +51,8 @@ def make_study(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory) -> Path:
     """A base model of the smoke shape with random weights, sharpened so that its distributions differ by context."""
-    from hdpo.base_model import initial_model
-    from hdpo.models import load_policy
+    from hdpo.model.loading import load_policy
+    from hdpo.run.base_model import initial_model
     from hdpo.tasks.countdown import build_tokenizer
 
     folder = tmp_path_factory.mktemp("base")
@@ -71,7 +71,7 @@ def base_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained_base(tmp_path_factory) -> Path:
     """A base model trained for some seconds: it solves some problems, so that steps have rewards and gradients."""
-    from hdpo.base_model import train_base
+    from hdpo.run.base_model import train_base
 
     folder = tmp_path_factory.mktemp("trained")
     train_base(load_study(write_study(folder, pretrain__steps=200)), folder / "base")

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hdpo import policy, ranks
-from hdpo.checkpoint import load_checkpoint, save_checkpoint
-from hdpo.config import load_study
-from hdpo.errors import UserError
-from hdpo.finite import NotFinite
-from hdpo.train import save_policy
-from hdpo.trainer import Trainer
+from hdpo.learning.trainer import Trainer
+from hdpo.model import policy
+from hdpo.run.checkpoint import load_checkpoint, save_checkpoint
+from hdpo.run.train import save_policy
+from hdpo.study.study import load_study
+from hdpo.system import ranks
+from hdpo.system.errors import UserError
+from hdpo.system.finite import NotFinite
 
 # Study file and run. Of the micro-batches of 24 tokens one rank has more than the other.
 CASES = {

@@ -8,12 +8,12 @@ import pandas as pd
 from safetensors.numpy import save_file
 from synthetic import REPOSITORY, make_study, set_up_repository, write_everything
 
-from hdpo.config import Study
-from hdpo.files import write_json
-from hdpo.report.check import write_check
+from hdpo.claims.check import write_check
+from hdpo.claims.results import write_summary
 from hdpo.report.figures import write_figures
-from hdpo.report.results import write_summary
 from hdpo.report.tables import write_tables
+from hdpo.study.study import Study
+from hdpo.system.files import write_json
 
 MACHINE = {
     "versions": {"python": "3.11.7", "torch": "2.13.0"},

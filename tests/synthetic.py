@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hdpo.config import Study, load_study
-from hdpo.evaluate import write_outcomes
+from hdpo.run.evaluate import write_outcomes
+from hdpo.study.study import Study, load_study
 from hdpo.tasks import load_task, problem_set_hash
 
 REPOSITORY = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from hdpo.allocator import keep_freed_memory
+from hdpo.system.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

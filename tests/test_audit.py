@@ -10,16 +10,16 @@ from scipy.stats import ttest_rel
 from synthetic import set_up_repository
 
 from hdpo.audit.audit import audit, write_audit
-from hdpo.audit.claims import quoted_ends, quoted_range, quoted_ranges, recomputed_claims
 from hdpo.audit.findings import findings
 from hdpo.audit.grid import attainable, chance_on_grid, compatible_sizes, granularity, on_grid
+from hdpo.audit.recomputed import quoted_ends, quoted_range, quoted_ranges, recomputed_claims
 from hdpo.audit.significance import both_tables, differences, repeats, reported_difficulty, required_sizes
 from hdpo.audit.tail import tail_checks
-from hdpo.errors import UserError
-from hdpo.report.claims import load_claims
-from hdpo.report.reported import COLUMNS, REPORTED, reported_scores
+from hdpo.claims.claims import load_claims
+from hdpo.claims.reported import COLUMNS, REPORTED, reported_scores
 from hdpo.stats.proportions import Paired
 from hdpo.stats.selection import Difficulty
+from hdpo.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -13,20 +13,20 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdpo.bench import gpu, growth, memory, whole
-from hdpo.bench.__main__ import main
-from hdpo.bench.flops import forward_flops, shape_of, step_flops
-from hdpo.bench.limits import account, category, medians, operator_seconds
-from hdpo.bench.overhead import ForcedCliffs, at_fraction, straight_line
-from hdpo.bench.part import still_study
-from hdpo.bench.report import write_report
-from hdpo.bench.startup import parse_import_times
-from hdpo.bench.timing import alternate, ratio
-from hdpo.errors import UserError
-from hdpo.evaluate import Judged
-from hdpo.files import write_json
+from benchmarks import gpu, growth, memory, whole
+from benchmarks.__main__ import main
+from benchmarks.flops import forward_flops, shape_of, step_flops
+from benchmarks.limits import account, category, medians, operator_seconds
+from benchmarks.overhead import ForcedCliffs, at_fraction, straight_line
+from benchmarks.part import still_study
+from benchmarks.report import write_report
+from benchmarks.startup import parse_import_times
+from benchmarks.timing import alternate, ratio
+from hdpo.learning.trainer import Trainer
 from hdpo.plan.shape import Shape
-from hdpo.trainer import Trainer
+from hdpo.run.evaluate import Judged
+from hdpo.system.errors import UserError
+from hdpo.system.files import write_json
 
 # One layer of width 2, feed-forward 3, one head, vocabulary 5: 34 entries in matrices, 56 parameters.
 TOY = Shape(5, 2, 3, 1, 1, 1, 2, tied=True, bias=True)

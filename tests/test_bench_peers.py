@@ -8,14 +8,14 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from hdpo.bench import peers, rollouts
-from hdpo.bench.trl import TurnTaker, make_trainer
-from hdpo.bench.workload import KitScorer, Size, Work, plain_model, trl_reward, write_study
-from hdpo.config import load_study
-from hdpo.grpo import group_advantages
-from hdpo.policy import Sequences
-from hdpo.sampler import Rollouts
-from hdpo.trainer import NO_DEMONSTRATIONS, Trainer
+from benchmarks import peers, rollouts
+from benchmarks.trl import TurnTaker, make_trainer
+from benchmarks.workload import KitScorer, Size, Work, plain_model, trl_reward, write_study
+from hdpo.learning.policy_gradient import group_advantages
+from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.model.policy import Sequences
+from hdpo.sampling.sampler import Rollouts
+from hdpo.study.study import load_study
 
 TINY = Size("tiny", hidden=32, layers=2, heads=2, prompts=4, group=4)
 

@@ -11,9 +11,9 @@ from conftest import ROOT, write_study
 from synthetic import make_study
 
 from hdpo.cli import main
-from hdpo.errors import UserError
 from hdpo.report.cost import stage_costs, write_bench
 from hdpo.report.publish import fill_blocks, publish
+from hdpo.system.errors import UserError
 
 
 @pytest.fixture

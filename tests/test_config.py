@@ -5,8 +5,8 @@ import yaml
 from conftest import ROOT, tiny, write_study
 
 from hdpo.cli import main
-from hdpo.config import load_study, weights_hash
-from hdpo.errors import UserError
+from hdpo.study.study import load_study, weights_hash
+from hdpo.system.errors import UserError
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "tenfold", "gpu1", "paper"])

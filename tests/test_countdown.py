@@ -9,9 +9,9 @@ from conftest import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.schema import as_tuples
+from hdpo.study.schema import as_tuples
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, load_task
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of

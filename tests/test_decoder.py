@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from hdpo import onednn
-from hdpo.decoder import Decoder, RMSNorm, SwiGLU
-from hdpo.models import whole_weights
+from hdpo.model.loading import whole_weights
+from hdpo.model.small import onednn
+from hdpo.model.small.decoder import Decoder, RMSNorm, SwiGLU
 
 
 @pytest.fixture(

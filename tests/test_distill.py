@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from hdpo.distill import top_k_jsd
+from hdpo.learning.jsd import top_k_jsd
 
 VOCABULARY = 11
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hdpo.files import lock
+from hdpo.system.files import lock
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, signals and /proc as on Linux")
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hdpo.grpo import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
 
 
 def rewards_with(successes: int, group: int = 16) -> torch.Tensor:

@@ -17,18 +17,18 @@ from conftest import ROOT, tiny, write_study
 from reported_study import set_up_sources
 from torture import config_fuzz, nonfinite, verifier_fuzz
 
-from hdpo.config import load_study
-from hdpo.errors import UserError
-from hdpo.evaluate import Scorer
-from hdpo.finite import NotFinite, located, require_finite
-from hdpo.metrics import MetricsFile
-from hdpo.policy import Sequences, encode
+from hdpo.learning.metrics import MetricsFile
+from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.model.policy import Sequences, encode
 from hdpo.report.page import write_page
 from hdpo.report.pdf import write_pdf
 from hdpo.report.tables import write_tables
-from hdpo.rng import generator
-from hdpo.sampler import Rollouts
-from hdpo.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.run.evaluate import Scorer
+from hdpo.sampling.sampler import Rollouts
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
+from hdpo.system.finite import NotFinite, located, require_finite
+from hdpo.system.rng import generator
 
 SOURCES = [path for folder in ("hdpo", "paper", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -297,7 +297,7 @@ def test_models_load_from_safetensors_without_their_code():
 
 
 def test_a_model_folder_with_pickled_weights_is_refused(tmp_path, base_folder):
-    from hdpo.models import load_policy
+    from hdpo.model.loading import load_policy
 
     folder = tmp_path / "model"
     folder.mkdir()
@@ -322,7 +322,7 @@ def test_no_study_writes_outside_its_folder(tmp_path, name):
 @pytest.mark.parametrize(("mask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
 def test_written_files_have_the_permissions_of_the_umask(tmp_path, mask, file, folder):
     code = (
-        "from hdpo.files import write_atomic, write_json\n"
+        "from hdpo.system.files import write_atomic, write_json\n"
         "write_json('out/deep/a.json', {})\n"
         "write_atomic('out/model', lambda folder: (folder.mkdir(), (folder / 'w').write_text('x')))\n"
     )
@@ -335,7 +335,7 @@ def test_written_files_have_the_permissions_of_the_umask(tmp_path, mask, file, f
 
 
 def test_writing_replaces_a_link_and_spares_what_it_points_to(tmp_path):
-    from hdpo.files import write_json
+    from hdpo.system.files import write_json
 
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "out.json").symlink_to(tmp_path / "precious")

@@ -2,8 +2,8 @@
 
 import torch
 
-from hdpo.masters import master_weights, round_into
-from hdpo.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.learning.masters import master_weights, round_into
+from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
 
 
 def adamw(weights):

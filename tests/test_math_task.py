@@ -15,8 +15,8 @@ import yaml
 from conftest import ROOT, tiny
 
 from hdpo.cli import main
-from hdpo.config import load_study
-from hdpo.errors import UserError
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, Problem, Verdict, load_task
 from hdpo.tasks.math import WrittenMath
 from hdpo.tasks.rows import held_out

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hdpo.decoder import Decoder
-from hdpo.errors import UserError
-from hdpo.models import hub_commit, load_policy, load_tokenizer
-from hdpo.policy import encode
+from hdpo.model.loading import hub_commit, load_policy, load_tokenizer
+from hdpo.model.policy import encode
+from hdpo.model.small.decoder import Decoder
+from hdpo.system.errors import UserError
 
 
 def test_a_qwen2_folder_becomes_the_kits_own_decoder(base_folder):
@@ -18,7 +18,7 @@ def test_a_qwen2_folder_becomes_the_kits_own_decoder(base_folder):
 
 
 def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
-    monkeypatch.setattr("hdpo.models.find_spec", lambda name: None)
+    monkeypatch.setattr("hdpo.model.loading.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"model\.attention flash_attention_2: the package flash-attn is not installed"):
         load_policy(base_folder, "bfloat16", "flash_attention_2")
 

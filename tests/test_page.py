@@ -15,9 +15,9 @@ from PIL import Image
 from reported_study import set_up_sources, verdicts, write_record, write_theory_table
 from synthetic import make_study
 
-from hdpo.config import load_study
-from hdpo.errors import UserError
 from hdpo.report.page import csp_hash, embedded_image, write_page
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hdpo.errors import UserError
 from hdpo.stats.passk import any_of_k, pass_at_k
+from hdpo.system.errors import UserError
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])

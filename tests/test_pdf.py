@@ -13,16 +13,16 @@ import yaml
 from reported_study import MACHINE, set_up_sources, verdicts, write_record, write_theory_table
 from synthetic import REPOSITORY, make_study
 
-from hdpo.config import load_study
-from hdpo.errors import UserError
+from hdpo.claims.claims import load_claims
+from hdpo.claims.reported import reported_scores
 from hdpo.report.blocks import grouped, read_blocks, stacked, tables_of
 from hdpo.report.captions import FIGURES
-from hdpo.report.claims import load_claims
+from hdpo.report.content import report_data
 from hdpo.report.origins import origins, parameter_count
 from hdpo.report.pdf import write_pdf
 from hdpo.report.reasons import reason, rule_in_words
-from hdpo.report.report_data import report_data
-from hdpo.report.reported import reported_scores
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
 from hdpo.theory.checks import draw_figures
 
 pytest.importorskip("typst")

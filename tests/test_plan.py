@@ -11,10 +11,8 @@ from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
-from hdpo import policy
 from hdpo.cli import main
-from hdpo.config import load_study
-from hdpo.errors import UserError
+from hdpo.model import policy
 from hdpo.plan.cost import (
     Machine,
     disk_bytes,
@@ -30,7 +28,9 @@ from hdpo.plan.memory import LOGITS_CHUNK, activations, memory, require_gpu_memo
 from hdpo.plan.page import duration, print_plan, si
 from hdpo.plan.shape import KNOWN, Shape, from_config, study_shape
 from hdpo.plan.workload import Assumptions, Draw, assumptions, workload
-from hdpo.train import train_run
+from hdpo.run.train import train_run
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
 
 REFERENCE = ROOT / "results/reference/small"
 PAPER = "Qwen/Qwen2.5-Math-1.5B-Instruct"
@@ -322,7 +322,7 @@ def test_a_gpu_that_is_too_small_is_refused_before_the_first_step(paper, make_st
     on_a_gpu_of(monkeypatch, 24e9)
     with pytest.raises(UserError, match=r"some GPU has 22\.1 usable"):
         require_gpu_memory(study.run("hdpo-frozen-0.1", 1))
-    monkeypatch.setattr("hdpo.train.Trainer", None)  # nothing is loaded
+    monkeypatch.setattr("hdpo.run.train.Trainer", None)  # nothing is loaded
     on_a_gpu_of(monkeypatch, 1e9)
     with pytest.raises(UserError, match=r"too little memory: smoke needs about .* some GPU has 0\.9 usable"):
         train_run(make_study(model__path=str(base_folder)).run("grpo", 1))

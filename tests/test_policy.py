@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hdpo.distill import jsd_k, teacher_top_k
-from hdpo.models import load_policy
-from hdpo.policy import Sequences, completion_hidden, completion_logits, per_token, token_entropy, token_logp
-from hdpo.rng import generator
-from hdpo.sampler import Sampler, draw
+from hdpo.learning.jsd import jsd_k, teacher_top_k
+from hdpo.model.loading import load_policy
+from hdpo.model.policy import Sequences, completion_hidden, completion_logits, per_token, token_entropy, token_logp
+from hdpo.sampling.sampler import Sampler, draw
+from hdpo.system.rng import generator
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ class LogitRows(TorchDispatchMode):
 
 def losses_in_chunks(policy, monkeypatch, chunk: int) -> tuple[list[torch.Tensor], int]:
     """Log-probs, entropy, the teacher's top k, the divergence, the gradient of a sum of them; rows of logits."""
-    monkeypatch.setattr("hdpo.policy.LOGITS_CHUNK", chunk * 76)
+    monkeypatch.setattr("hdpo.model.policy.LOGITS_CHUNK", chunk * 76)
     batch, longer = sequences(), sequences()
     longer = Sequences([prompt.repeat(2) for prompt in longer.prompts], longer.completions)
     policy.zero_grad()
@@ -142,7 +142,7 @@ def test_packed_sequences_do_not_see_each_other(reference, monkeypatch):
     batch.prompts[1] = batch.prompts[1][:1]  # with its one completion token, a sequence of one
     shapes = reading(reference, monkeypatch)
     padded, slope = loss_and_gradient(reference, batch)
-    monkeypatch.setattr("hdpo.policy.packs", lambda model: True)
+    monkeypatch.setattr("hdpo.model.policy.packs", lambda model: True)
     packed, packed_slope = loss_and_gradient(reference, batch)
     assert shapes == [(4, 15), (1, 9 + 1 + 15 + 6)]
     assert torch.allclose(packed, padded, atol=2e-5)

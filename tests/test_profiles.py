@@ -8,11 +8,11 @@ import yaml
 from conftest import ROOT, write_study
 from test_workflow import planned, snakemake
 
-from hdpo import devices
 from hdpo.cli import main
-from hdpo.config import load_study
-from hdpo.devices import claim_gpus
-from hdpo.errors import UserError
+from hdpo.study.study import load_study
+from hdpo.system import devices
+from hdpo.system.devices import claim_gpus
+from hdpo.system.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _own_locks(tmp_path, monkeypatch):
 
 HOLD = """
 import sys
-from hdpo.devices import claim_gpus
+from hdpo.system.devices import claim_gpus
 environment = {"CUDA_VISIBLE_DEVICES": "0,1,2"}
 claim_gpus(int(sys.argv[1]), environment)
 print(environment["CUDA_VISIBLE_DEVICES"], flush=True)

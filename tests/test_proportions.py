@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binom
 
-from hdpo.errors import UserError
 from hdpo.stats.clustered import clustered_se, problem_se, seed_se, two_way_se
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.passk_uncertainty import (
@@ -29,6 +28,7 @@ from hdpo.stats.proportions import (
     mcnemar,
     z_p_value,
 )
+from hdpo.system.errors import UserError
 
 # One share.
 

@@ -15,12 +15,12 @@ import torch
 from conftest import ROOT, write_study
 from safetensors.torch import load_file
 
-from hdpo import launch, ranks
 from hdpo.cli import main
-from hdpo.config import load_study
-from hdpo.errors import UserError
-from hdpo.models import load_policy
-from hdpo.train import train_run
+from hdpo.model.loading import load_policy
+from hdpo.run.train import train_run
+from hdpo.study.study import load_study
+from hdpo.system import launch, ranks
+from hdpo.system.errors import UserError
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 

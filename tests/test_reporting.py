@@ -15,9 +15,8 @@ from synthetic import (
     write_training,
 )
 
-from hdpo.errors import UserError
-from hdpo.report.check import check_claims, write_check
-from hdpo.report.claims import (
+from hdpo.claims.check import check_claims, write_check
+from hdpo.claims.claims import (
     Direction,
     Equivalence,
     Overhead,
@@ -28,13 +27,14 @@ from hdpo.report.claims import (
     overhead_verdict,
     theory_verdict,
 )
+from hdpo.claims.overhead import fit_overhead, overhead_steps
+from hdpo.claims.reader import Outcomes
+from hdpo.claims.reported import reported_facts, reported_scores
+from hdpo.claims.results import Comparison, Results, compare, summarise, write_summary
+from hdpo.render.formats import latex, points
 from hdpo.report.figures import write_figures
-from hdpo.report.formats import latex, points
-from hdpo.report.overhead import fit_overhead, overhead_steps
-from hdpo.report.records import Outcomes
-from hdpo.report.reported import reported_facts, reported_scores
-from hdpo.report.results import Comparison, Results, compare, summarise, write_summary
 from hdpo.report.tables import write_tables
+from hdpo.system.errors import UserError
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_claims_are_balanced_contrasts_with_a_rule_each(study):
     ],
 )
 def test_malformed_claims_are_refused(study, old, new, message):
-    from hdpo.report.claims import CLAIMS
+    from hdpo.claims.claims import CLAIMS
 
     text = CLAIMS.read_text()
     assert old in text

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hdpo.checkpoint import load_checkpoint
-from hdpo.errors import UserError
-from hdpo.evaluate import require_same_run
-from hdpo.files import write_atomic
-from hdpo.train import train_run
-from hdpo.trainer import Trainer
+from hdpo.learning.trainer import Trainer
+from hdpo.run.checkpoint import load_checkpoint
+from hdpo.run.evaluate import require_same_run
+from hdpo.run.train import train_run
+from hdpo.system.errors import UserError
+from hdpo.system.files import write_atomic
 
 
 @pytest.fixture

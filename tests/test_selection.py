@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import norm
 from synthetic import make_study, set_up_repository, write_everything, write_training
 
+from hdpo.claims.results import Results
 from hdpo.report.curve_selection import curve_selection, detrended, lag_one, noise_sd, optimism
-from hdpo.report.results import Results
 from hdpo.stats.selection import (
     Difficulty,
     fit_difficulty,

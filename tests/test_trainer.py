@@ -8,14 +8,14 @@ import sys
 import pytest
 import torch
 
-from hdpo.distill import top_k_jsd
-from hdpo.errors import UserError
-from hdpo.policy import Sequences, completion_logits, encode, token_logp
-from hdpo.rng import draw_prompts, generator
-from hdpo.sampler import Rollouts
+from hdpo.learning.jsd import top_k_jsd
+from hdpo.learning.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer, learning_rate
+from hdpo.model.policy import Sequences, completion_logits, encode, token_logp
+from hdpo.sampling.sampler import Rollouts
+from hdpo.system.errors import UserError
+from hdpo.system.rng import draw_prompts, generator
 from hdpo.tasks import Verdict
 from hdpo.tasks.countdown import CountdownTask
-from hdpo.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer, learning_rate
 
 TIMINGS = ("seconds", "tokens_per_second")
 
@@ -117,7 +117,7 @@ def test_lambda_zero_is_grpo_bit_for_bit_and_loads_no_teacher(make_trainer, trai
     for a, b in zip(grpo.policy.parameters(), zero.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     assert sum(hdpo.step(step)["demonstrations"] for step in range(3)) > 0  # λ > 0 does differ
-    pairs = zip(grpo.policy.parameters(), hdpo.policy.parameters(), strict=True)
+    pairs = zip(grpo.policy.parameters(), hdpo.model.policy.parameters(), strict=True)
     assert not any(torch.equal(a, b) for a, b in pairs)
 
 
@@ -346,7 +346,7 @@ def test_prompts_are_paired_across_methods_and_cover_an_epoch(make_trainer):
 def test_the_optimiser_is_pytorchs_and_leaves_the_compiler_alone():
     program = """
 import sys, torch
-from hdpo.adamw import AdamW
+from hdpo.learning.adamw import AdamW
 
 def moved(kind):
     torch.manual_seed(0)

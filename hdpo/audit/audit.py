@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.audit.claims import quoted_ends, quoted_ranges, recomputed_claims
 from hdpo.audit.figures import draw_figures
 from hdpo.audit.findings import findings
 from hdpo.audit.grid import compatible_sizes, granularity
+from hdpo.audit.recomputed import quoted_ends, quoted_ranges, recomputed_claims
 from hdpo.audit.significance import (
     both_tables,
     differences,
@@ -19,11 +19,11 @@ from hdpo.audit.significance import (
 )
 from hdpo.audit.tables import SECTIONS, blocks
 from hdpo.audit.tail import tail_checks
-from hdpo.config import Study
-from hdpo.report.claims import load_claims
-from hdpo.report.formats import markdown, write_table, write_text
-from hdpo.report.reported import COLUMNS, PROBLEMS, reported_scores
+from hdpo.claims.claims import load_claims
+from hdpo.claims.reported import COLUMNS, PROBLEMS, reported_scores
+from hdpo.render.formats import markdown, write_table, write_text
 from hdpo.stats.selection import Difficulty
+from hdpo.study.study import Study
 
 SEED = 0
 CORRELATIONS = (0.0, 0.5, 0.9)  # lag-one, of a training curve's noise

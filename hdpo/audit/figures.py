@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from hdpo.audit.significance import EVALUATIONS
-from hdpo.report.formats import metric_label, run_label
-from hdpo.report.reported import PROBLEMS
+from hdpo.claims.reported import PROBLEMS
+from hdpo.render.formats import metric_label, run_label
+from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.report.run_style import draw_legend, look, marker
 from hdpo.stats.proportions import difference_se
-from hdpo.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, save_figure, use_style
 
 HUES = {"greedy": PALETTE["orange"], "pass@4": PALETTE["sky"], "pass@8": PALETTE["blue"]}
 STYLES = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1))]

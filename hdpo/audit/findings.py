@@ -3,8 +3,8 @@
 import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
-from hdpo.report.formats import points, run_label
-from hdpo.report.reported import PROBLEMS
+from hdpo.claims.reported import PROBLEMS
+from hdpo.render.formats import points, run_label
 
 COLUMNS = ["section", "finding", "value"]
 

@@ -7,7 +7,7 @@ only about n of the 10,001 four-decimal numbers can occur. An average of finer s
 import numpy as np
 import pandas as pd
 
-from hdpo.report.reported import COLUMNS, PROBLEMS
+from hdpo.claims.reported import COLUMNS, PROBLEMS
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.selection import Difficulty
 

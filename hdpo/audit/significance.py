@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from hdpo.report.reported import COLUMNS, PROBLEMS
-from hdpo.report.results import BASELINE
+from hdpo.claims.reported import COLUMNS, PROBLEMS
+from hdpo.claims.results import BASELINE
 from hdpo.stats.power import (
     Components,
     holm,

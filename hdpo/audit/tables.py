@@ -3,8 +3,8 @@
 import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
-from hdpo.report.formats import metric_label, run_label
-from hdpo.report.reported import PROBLEMS
+from hdpo.claims.reported import PROBLEMS
+from hdpo.render.formats import metric_label, run_label
 
 SECTIONS = {
     "Granularity": ["granularity"],

@@ -10,7 +10,7 @@ import pandas as pd
 import sympy
 import torch
 
-from hdpo.distill import top_k_jsd
+from hdpo.learning.jsd import top_k_jsd
 
 COLUMNS = ["statement", "expected", "measured", "error"]
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from hdpo.config import Study
 from hdpo.plan.hardware import Device, Use, device, use
 from hdpo.plan.memory import SEQUENCES
 from hdpo.plan.shape import Shape, study_shape
 from hdpo.plan.workload import Assumptions, Draw, Workload, assumptions, workload
+from hdpo.study.study import Study
 
 TAIL = 2.0  # the longest response of a batch, in mean lengths
 START = {"cpu": {"low": 3, "likely": 6, "high": 12}, "gpu": {"low": 40, "likely": 90, "high": 240}}  # seconds

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 
 LEVELS = ("low", "likely", "high")  # cost, not speed
 MIB = 2**20

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.files import read_json
 from hdpo.plan.cost import run_seconds
 from hdpo.plan.workload import assumptions, workload
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_json
 
 
 def compare(study: Study, folder: Path, hardware: str, changes: dict[str, float] | None = None) -> list[dict]:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from hdpo.config import Run, Study
-from hdpo.errors import UserError
 from hdpo.plan.hardware import device
 from hdpo.plan.shape import Shape, study_shape
 from hdpo.plan.workload import Workload, assumptions, workload
+from hdpo.study.study import Run, Study
+from hdpo.system.errors import UserError
 
 SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: of each vLLM engine, of a whole job
-LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.policy, which imports torch
+LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.model.policy, which imports torch
 USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
 CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # libraries, products that oneDNN keeps compiled; CUDA context and workspaces
 
@@ -118,7 +118,7 @@ def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> 
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     layer = tokens * width * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.intermediate)
     # Logits, log-probs and gradient in float32; from the second chunk on also the sum of the head's gradients, the
-    # next one and a copy of it (`python -m hdpo.bench memory` shows both).
+    # next one and a copy of it (`python -m benchmarks memory` shows both).
     count = tokens * shape.vocabulary
     logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
     if count > LOGITS_CHUNK:

@@ -5,13 +5,13 @@ from statistics import fmean
 
 from tabulate import tabulate
 
-from hdpo.config import Study
 from hdpo.plan.cost import disk_bytes, run_seconds, sampling_flops, study_seconds, training_flops
 from hdpo.plan.hardware import DEVICES, LEVELS, device, use
 from hdpo.plan.measured import compare
 from hdpo.plan.memory import Memory, require_memory, study_memory
 from hdpo.plan.shape import study_shape
 from hdpo.plan.workload import assumptions, workload
+from hdpo.study.study import Study
 
 MEANING = {
     "prompt": "tokens of a prompt with its template",

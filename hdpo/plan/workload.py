@@ -3,9 +3,9 @@
 import math
 from dataclasses import asdict, dataclass, replace
 
-from hdpo.config import Study
-from hdpo.errors import UserError
 from hdpo.plan.hardware import LEVELS
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 
 
 @dataclass(frozen=True)

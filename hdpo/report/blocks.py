@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 
 Block = dict[str, Any]
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>[^)\s]+)\)")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.files import write_json
-from hdpo.provenance import provenance
-from hdpo.report.formats import write_table
+from hdpo.render.formats import write_table
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import write_json
+from hdpo.system.provenance import provenance
 
 PHASES = ("rollout", "reward", "privileged", "update", "total")
 

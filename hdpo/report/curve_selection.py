@@ -12,7 +12,7 @@ Means are over the evaluations after step 0; a rise that is real shows on both p
 import numpy as np
 import pandas as pd
 
-from hdpo.report.results import Results, metric_names
+from hdpo.claims.results import Results, metric_names
 from hdpo.stats.selection import maximum_moments
 
 COLUMNS = ["run", "metric", "seeds", "evaluations", "best", "last", "selected", "optimism", "noise", "lag1", "expected"]

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from hdpo.config import BASE_RUN
-from hdpo.report.records import Reader
-from hdpo.report.reported import reported_score, reported_scores
-from hdpo.report.results import BASELINE, Results, compare, metric_names
+from hdpo.claims.reader import Reader
+from hdpo.claims.reported import reported_score, reported_scores
+from hdpo.claims.results import BASELINE, Results, compare, metric_names
+from hdpo.study.study import BASE_RUN
 
 
 def learning_frame(results: Results) -> pd.DataFrame:

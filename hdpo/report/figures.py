@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from hdpo.config import BASE_RUN, Study
+from hdpo.claims.results import BASELINE, Results, summarise
+from hdpo.render.formats import metric_label, run_label
+from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, tradeoff_frame
-from hdpo.report.formats import metric_label, run_label
-from hdpo.report.results import BASELINE, Results, summarise
 from hdpo.report.run_style import HUES, LINES, color, draw_legend, look, marker, shown_with, teachers_of
-from hdpo.style import PAGE_WIDTH, PALETTE, save_figure, use_style
+from hdpo.study.study import BASE_RUN, Study
 
 PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}".replace("-", "−"))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.config import Study
+from hdpo.study.study import Study
 
 TAILS = {"exact": "½·P_rest·ln 2", "paper": "P_rest·ln 2"}
 NOT_STATED = "not stated"

@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.files import read_record, sha256
-from hdpo.report.formats import NOT_RUN, run_label
-from hdpo.report.records import Reader
+from hdpo.claims.reader import Reader
+from hdpo.render.formats import NOT_RUN, run_label
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_record, sha256
 
 MACHINE = ("versions", "cpu", "gpu", "threads", "processes")  # what makes two runs comparable byte for byte
 

@@ -10,11 +10,11 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.report.claims import VERDICTS
-from hdpo.report.formats import write_text
-from hdpo.report.report_data import report_data
+from hdpo.claims.claims import VERDICTS
+from hdpo.render.formats import write_text
+from hdpo.report.content import report_data
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 
 COLOURS = 256  # of an embedded figure: plots have few, and a palette takes a third of the bytes
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from hdpo.config import BASE_RUN
-from hdpo.report.results import Results
+from hdpo.claims.results import Results
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.passk_uncertainty import fit_prior, pass_at_k_se, posterior
+from hdpo.study.study import BASE_RUN
 
 COLUMNS = [
     *("run", "k", "seeds", "samples", "mean", "se_samples", "se_problems"),

@@ -5,10 +5,10 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.files import write_atomic, write_json
-from hdpo.report.report_data import report_data
+from hdpo.report.content import report_data
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import write_atomic, write_json
 
 SOURCES = Path("paper")  # report.typ and what it imports
 PARTS = ("*.typ", "*.yml")

@@ -4,8 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
-from hdpo.config import Study
-from hdpo.errors import UserError
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 
 PATTERNS = (
     "summary.csv",

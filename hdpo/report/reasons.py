@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.report.claims import AnyClaim, Contrasted, Direction, Equivalence, Overhead, Theory
-from hdpo.report.reported import reported_score
+from hdpo.claims.claims import AnyClaim, Contrasted, Direction, Equivalence, Overhead, Theory
+from hdpo.claims.reported import reported_score
 from hdpo.stats.paired import Estimates
 
 LEVEL = inspect.signature(Estimates.interval).parameters["level"].default  # of the intervals

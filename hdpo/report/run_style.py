@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hdpo.config import BASE_RUN
-from hdpo.report.formats import run_label
-from hdpo.report.results import BASELINE
-from hdpo.style import PALETTE
+from hdpo.claims.results import BASELINE
+from hdpo.render.formats import run_label
+from hdpo.render.style import PALETTE
+from hdpo.study.study import BASE_RUN
 
 HUES = {"drifting": PALETTE["blue"], "frozen": PALETTE["vermilion"]}
 LINES = {"drifting": "-", "frozen": (0, (4, 1.5))}

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.config import Study
-from hdpo.report.claims import AnyClaim, Direction, load_claims
+from hdpo.claims.claims import AnyClaim, Direction, load_claims
+from hdpo.claims.results import BASELINE, BOOTSTRAP_SEED, RESAMPLES, Results, metric_names
+from hdpo.render.formats import markdown, write_text
 from hdpo.report.curve_selection import curve_selection
-from hdpo.report.formats import markdown, write_text
 from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.results import BASELINE, BOOTSTRAP_SEED, RESAMPLES, Results, metric_names
 from hdpo.report.statistics_blocks import claims_block, errors_block, passk_block, robust_block, selection_block
 from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.paired import bootstrap
@@ -21,6 +20,7 @@ from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_
 from hdpo.stats.proportions import mcnemar
 from hdpo.stats.resample import percentile_interval
 from hdpo.stats.robust import interquartile_mean, probability_of_improvement
+from hdpo.study.study import Study
 
 TARGET = 0.01  # one point: the size of the gains that the paper reports
 TARGET_SEEDS = 10  # with which the problems for that are counted

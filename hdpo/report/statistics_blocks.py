@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from hdpo.config import Study
-from hdpo.report.formats import NOT_RUN, metric_label, percent, points, run_label
+from hdpo.render.formats import NOT_RUN, metric_label, percent, points, run_label
+from hdpo.study.study import Study
 
 
 def errors_block(study: Study, runs: pd.DataFrame) -> tuple[str, pd.DataFrame]:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hdpo.config import BASE_RUN, Study, load_study
+from hdpo.claims.reported import reported_score, reported_scores
+from hdpo.claims.results import BASELINE, Results, metric_names, summarise
+from hdpo.render.formats import metric_label, percent, points, run_label, write_table
 from hdpo.report.cost import write_cost_table
-from hdpo.report.formats import metric_label, percent, points, run_label, write_table
 from hdpo.report.hyperparameters import hyperparameter_table
-from hdpo.report.reported import reported_score, reported_scores
-from hdpo.report.results import BASELINE, Results, metric_names, summarise
+from hdpo.study.study import BASE_RUN, Study, load_study
 
 PAPER_CONFIG = Path("config/paper.yaml")
 PAPER_METRICS = {"greedy": "greedy", "pass@4": "any@4", "pass@8": "any@8"}  # paper's columns by its own estimator

@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 
 
 def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from hdpo.config import Study
+from hdpo.study.study import Study
 
 SPLITS = ("train", "development", "validation", "test")
 TRAINING_SPLITS = ("development", "validation")  # evaluated during training; the test problems wait for the end
@@ -65,7 +65,7 @@ class Task(Protocol):
         """
         rewards = [self.reward(problem, text) for problem, text in zip(problems, responses, strict=True)]
         if odd := [reward for reward in rewards if reward not in (0, 1)]:
-            from hdpo.finite import NotFinite  # here, as it imports torch: the verifier's processes do without
+            from hdpo.system.finite import NotFinite  # here, as it imports torch: the verifier's processes do without
 
             raise NotFinite(f"rewards: {len(odd)} of {len(rewards)} neither 0 nor 1 (first: {odd[0]})")
         return [Verdict.CORRECT if reward == 1 else Verdict.WRONG for reward in rewards]

@@ -5,8 +5,8 @@ import random
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hdpo.config import Countdown
-from hdpo.errors import UserError
+from hdpo.study.study import Countdown
+from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, Problem, Task
 from hdpo.tasks.chains import MAX_VALUE, Chain, draw_chain, solves
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdpo.config import files_hash
-from hdpo.files import json_sha256
+from hdpo.study.study import files_hash
+from hdpo.system.files import json_sha256
 from hdpo.tasks import Problem
 from hdpo.tasks.prompts import chat_prompt
 from hdpo.tasks.rows import read_problem

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.launch import is_first
-from hdpo.schema import MathTask
+from hdpo.study.schema import MathTask
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.launch import is_first
 from hdpo.tasks import Problem, Task, Verdict
 from hdpo.tasks.fitting import FITS, Dropped, row_fits
 from hdpo.tasks.grading import BOX, grade, last_boxed
@@ -56,7 +56,7 @@ class WrittenMath(Task):
 
     @cached_property
     def tokenizer(self) -> Any:
-        from hdpo.models import load_tokenizer
+        from hdpo.model.loading import load_tokenizer
 
         return load_tokenizer(self.study.base_path, self.study.model.revision)
 

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from hdpo.errors import UserError
-from hdpo.schema import MathTask
-from hdpo.sources import template_files
+from hdpo.study.schema import MathTask
+from hdpo.study.sources import template_files
+from hdpo.system.errors import UserError
 
 SLOT = re.compile(r"\{(problem|answer|solution)\}")
 

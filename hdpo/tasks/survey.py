@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.files import write_json
-from hdpo.models import load_tokenizer
+from hdpo.model.loading import load_tokenizer
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import write_json
 from hdpo.tasks import SPLITS, load_task
 from hdpo.tasks.math import Rows, WrittenMath
 from hdpo.tasks.rows import same_problem

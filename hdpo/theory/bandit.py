@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.divergences import log_softmax
 from hdpo.theory.validate import require_count, require_logp, require_probability, require_reward
 

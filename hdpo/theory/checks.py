@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hdpo.config import Study
-from hdpo.files import write_atomic
-from hdpo.style import save_figure
+from hdpo.render.style import save_figure
+from hdpo.study.study import Study
+from hdpo.system.files import write_atomic
 from hdpo.theory import checks_bounds, checks_cliff, checks_gap, checks_optimum, curves, figures
 from hdpo.theory.model_gap import study_gaps
 from hdpo.theory.statements import COLUMNS

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from hdpo.grpo import group_advantages
+from hdpo.learning.policy_gradient import group_advantages
 from hdpo.theory.bandit import success_probability
 from hdpo.theory.distillation import divergence_and_gradient
 from hdpo.theory.divergences import log_softmax
@@ -27,7 +27,7 @@ def cliff_probability(success: float, group_size: int) -> float:
 
 
 def leave_one_out_advantages(rewards: np.ndarray) -> np.ndarray:
-    """The trainer's own advantages [P, G] of rewards [P, G] (`hdpo.grpo`), in float64. G must be 3 or more."""
+    """The trainer's own advantages [P, G] of rewards [P, G] (`hdpo.learning.policy_gradient`), in float64. G must be 3 or more."""
     rewards = np.asarray(rewards, dtype=np.float64)
     require_count("group size G", rewards.shape[-1], least=3)
     return group_advantages(torch.from_numpy(rewards)).numpy()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.bandit import condition_on_success
 from hdpo.theory.divergences import jsd, kl, log_softmax
 from hdpo.theory.validate import require_logp

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from hdpo.style import PAGE_WIDTH, PALETTE, use_style
+from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 
 METHOD_COLOURS = {"GRPO": PALETTE["vermilion"], "HDPO": PALETTE["blue"]}
 SUCCESS_LABEL = "success probability $p$"

@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hdpo.config import Study
-from hdpo.errors import UserError
-from hdpo.models import load_policy, load_tokenizer
-from hdpo.policy import Sequences, completion_logits, encode
+from hdpo.model.loading import load_policy, load_tokenizer
+from hdpo.model.policy import Sequences, completion_logits, encode
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 from hdpo.tasks import load_task
 from hdpo.theory.bounds import proposition1
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, brentq, minimize
 from scipy.special import log_expit, logsumexp
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.divergences import kl_between_logits, log_softmax
 from hdpo.theory.validate import require_logp, require_positive, require_probability, require_reward
 

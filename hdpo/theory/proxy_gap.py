@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.bandit import Bandit, condition_on_success, success_probability
 from hdpo.theory.divergences import kl, kl_between_logits, total_variation
 from hdpo.theory.validate import require_logp, require_positive, require_probability

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.bandit import condition_on_success, success_probability
 from hdpo.theory.validate import require_count, require_logp
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 
 NORMALISATION_TOLERANCE = 1e-9
 

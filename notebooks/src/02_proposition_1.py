@@ -36,7 +36,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hdpo.config import load_study
+from hdpo.study.study import load_study
 from hdpo.theory import checks_bounds, curves, figures
 
 pd.set_option("display.precision", 4)

@@ -35,9 +35,9 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-from hdpo.config import load_study
+from hdpo.claims.results import Results, summarise
 from hdpo.report import figure_data, figures
-from hdpo.report.results import Results, summarise
+from hdpo.study.study import load_study
 
 os.chdir(next(path for path in (Path("."), Path("..")) if (path / "config" / "small.yaml").is_file()))
 study = load_study("config/small.yaml")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdpo.distill import top_k_jsd
-from hdpo.grpo import clipped_surrogate, group_advantages
+from hdpo.learning.jsd import top_k_jsd
+from hdpo.learning.policy_gradient import clipped_surrogate, group_advantages
 from hdpo.theory.bandit import example_bandit
 from hdpo.theory.cliff import distillation_update, group_update
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory import bandit, optimal_policy
 from hdpo.theory.divergences import jsd, kl, kl_between_logits, log_softmax, total_variation
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import approx_fprime
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory import bounds
 from hdpo.theory.divergences import kl_between_logits
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory import cliff, escape
 from hdpo.theory.distillation import divergence_and_gradient
 from hdpo.theory.divergences import log_softmax

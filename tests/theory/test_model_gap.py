@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory.model_gap import token_gaps
 
 PLAIN, PRIVILEGED, COMPLETIONS = ["1 2", "3"], ["1 2 5 6", "3 7"], ["5 6 0", "7 0"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory import proxy_gap
 from hdpo.theory.bandit import condition_on_success, example_bandit
 from hdpo.theory.divergences import total_variation

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hdpo.errors import UserError
+from hdpo.system.errors import UserError
 from hdpo.theory import distillation, rejection, token_level
 from hdpo.theory.bandit import condition_on_success, success_probability
 from hdpo.theory.divergences import jsd, log_softmax, total_variation

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
-from hdpo.files import write_json
-from hdpo.provenance import provenance
+from hdpo.system.files import write_json
+from hdpo.system.provenance import provenance
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/, as pytest has it
 

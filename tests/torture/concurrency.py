@@ -23,7 +23,7 @@ from torture.victims import (
     workplace,
 )
 
-from hdpo.config import Run, load_study
+from hdpo.study.study import Run, load_study
 
 MANY = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 400, "sweep__teachers": ["frozen"]}
 

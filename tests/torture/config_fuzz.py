@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 from torture.victims import row
 
-from hdpo.errors import UserError
-from hdpo.workflow import load_plannable, load_study_or_exit
+from hdpo.run.workflow import load_plannable, load_study_or_exit
+from hdpo.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 10.0  # seconds for reading one study twice, on a busy machine

@@ -15,10 +15,10 @@ import pandas as pd
 import yaml
 from torture.victims import fingerprint, output, row, the_run, train, wait, workplace
 
+from hdpo.claims.reader import Reader
 from hdpo.cli import main
-from hdpo.config import load_study
-from hdpo.errors import UserError
-from hdpo.report.records import Reader
+from hdpo.study.study import load_study
+from hdpo.system.errors import UserError
 
 EVALUATE = ["evaluate", "study.yaml", "--run", "hdpo-frozen-0.1", "--seed", "1"]
 

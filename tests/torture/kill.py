@@ -226,7 +226,7 @@ def _changed(run) -> int:
 
 
 def _endless_step() -> None:
-    from hdpo.trainer import Trainer
+    from hdpo.learning.trainer import Trainer
 
     def step(self, now):
         Path("in_step").touch()

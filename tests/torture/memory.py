@@ -36,7 +36,7 @@ def run(quick: bool) -> list[dict]:
 
 def _watch(every: int) -> None:
     """In this process, note pages resident and files open after each `every`-th step."""
-    from hdpo.trainer import Trainer
+    from hdpo.learning.trainer import Trainer
 
     before = Trainer.step
 

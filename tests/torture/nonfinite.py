@@ -16,11 +16,11 @@ import torch
 import yaml
 from torture.config_fuzz import ROOT, tally
 
-import hdpo.trainer
+import hdpo.learning.trainer
 from hdpo.cli import main
-from hdpo.config import load_study
+from hdpo.learning.trainer import Trainer
+from hdpo.study.study import load_study
 from hdpo.tasks.countdown import CountdownTask
-from hdpo.trainer import Trainer
 
 RUN, SEED, STEPS = "hdpo-drifting-0.1", 1, 4
 ARGUMENTS = ("--run", RUN, "--seed", str(SEED))
@@ -36,12 +36,12 @@ def bad_rewards(trainer: Trainer, value: float) -> Iterator[None]:
 @contextlib.contextmanager
 def bad_log_probs(trainer: Trainer, value: float) -> Iterator[None]:
     """Of one token, where the policy is trained."""
-    original = hdpo.trainer.token_logp
+    original = hdpo.learning.trainer.token_logp
 
     def token_logp(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return original(logits, tokens).index_fill(0, torch.tensor([0]), value)
 
-    with patch.object(hdpo.trainer, "token_logp", token_logp):
+    with patch.object(hdpo.learning.trainer, "token_logp", token_logp):
         yield
 
 
@@ -67,7 +67,7 @@ def bad_weights(trainer: Trainer, value: float) -> Iterator[None]:
 @contextlib.contextmanager
 def bad_optimizer(trainer: Trainer, value: float) -> Iterator[None]:
     """A learning rate that blows the weights up at the end of the step."""
-    with patch.object(hdpo.trainer, "learning_rate", lambda *_: value):
+    with patch.object(hdpo.learning.trainer, "learning_rate", lambda *_: value):
         yield
 
 
@@ -140,7 +140,7 @@ def run(quick: bool, base: Path | None = None) -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="hdpo-numbers-") as name:
         top = Path(name)
         if base is None:
-            from hdpo.base_model import train_base
+            from hdpo.run.base_model import train_base
 
             base = top / "base"
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -9,8 +9,8 @@ from fractions import Fraction
 import torch
 from torture.config_fuzz import ROOT, tally
 
-from hdpo.config import load_study
-from hdpo.evaluate import Scorer
+from hdpo.run.evaluate import Scorer
+from hdpo.study.study import load_study
 from hdpo.tasks import Problem, load_task
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt

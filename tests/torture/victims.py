@@ -21,7 +21,7 @@ import torch
 from conftest import ROOT, write_study
 
 from hdpo.cli import main
-from hdpo.config import Run, load_study
+from hdpo.study.study import Run, load_study
 
 # Long enough to be hit anywhere, short enough for hundreds of tries: a step takes some hundredths of a second.
 STUDY = {
@@ -41,7 +41,7 @@ def row(fault: str, tries: int, survived: int, lost: str = "nothing") -> dict[st
 @cache
 def base_model() -> Path:
     """A base model that solves some problems, so that steps have gradients and cliffs; trained once per process."""
-    from hdpo.base_model import train_base
+    from hdpo.run.base_model import train_base
 
     folder = Path(mkdtemp(prefix="hdpo-torture-base-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -96,7 +96,7 @@ def hdpo(arguments: list[str], prepare: Callable[[], Any] = lambda: None) -> int
 
 def slow_steps(seconds: float) -> None:
     """In this process, every step takes so much longer."""
-    from hdpo.trainer import Trainer
+    from hdpo.learning.trainer import Trainer
 
     before = Trainer.step
 

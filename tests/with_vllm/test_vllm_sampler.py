@@ -13,12 +13,12 @@ pytest.importorskip("vllm")
 
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from hdpo.decoder import Decoder
-from hdpo.errors import UserError
-from hdpo.finite import NotFinite
-from hdpo.models import load_policy
-from hdpo.policy import completion_logits, token_logp
-from hdpo.vllm_sampler import Engine, VllmSampler
+from hdpo.model.loading import load_policy
+from hdpo.model.policy import completion_logits, token_logp
+from hdpo.model.small.decoder import Decoder
+from hdpo.sampling.vllm_sampler import Engine, VllmSampler
+from hdpo.system.errors import UserError
+from hdpo.system.finite import NotFinite
 
 VOCABULARY, EOS, LENGTH, RESPONSE = 80, 1, 512, 20
 SHAPE = {

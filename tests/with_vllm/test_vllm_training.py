@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 pytest.importorskip("vllm")
 
-from hdpo.policy import encode
-from hdpo.sampler import Sampler
-from hdpo.train import train_run
-from hdpo.trainer import Trainer
+from hdpo.learning.trainer import Trainer
+from hdpo.model.policy import encode
+from hdpo.run.train import train_run
+from hdpo.sampling.sampler import Sampler
 
 
 @pytest.fixture

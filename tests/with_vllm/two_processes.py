@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
-from hdpo.models import load_policy
-from hdpo.vllm_sampler import Engine, VllmSampler
+from hdpo.model.loading import load_policy
+from hdpo.sampling.vllm_sampler import Engine, VllmSampler
 
 dist.init_process_group("gloo")
 folder, work = sys.argv[1], Path(sys.argv[2])

@@ -1,0 +1,113 @@
+"""Audit, part 2: every claim about the reported numbers, recomputed from them."""
+
+import re
+
+import pandas as pd
+
+from hdpo.claims.claims import AnyClaim, Contrasted, Direction
+from hdpo.claims.reported import COLUMNS, reported_score
+from hdpo.system.errors import UserError
+
+ROUNDING = 0.05  # points: what a figure quoted to one decimal leaves open
+
+
+def recomputed_claims(reported: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFrame:
+    """One row per claim × table × contrast that the claim consists of, where the paper reports its runs.
+
+    Columns: id, claim, metric, table, contrast, absolute (points), relative (% of the contrast's negative side), as
+    claimed (whether the sign is the claimed one, or within the margin for an equivalence).
+    """
+    rows = []
+    for claim in claims:
+        if not isinstance(claim, Contrasted) or claim.metric not in COLUMNS:
+            continue
+        for table in sorted(set(reported["table"])):
+            for weights in getattr(claim, "each", ()) or (claim.contrast,):
+                scores = {run: reported_score(reported, table, run, claim.metric) for run in weights}
+                if None in scores.values():
+                    continue
+                absolute = round(100 * sum(weight * scores[run] for run, weight in weights.items()), 6)
+                against = -sum(weight * scores[run] for run, weight in weights.items() if weight < 0)
+                if isinstance(claim, Direction):
+                    agrees = claim.sign * absolute > 0
+                else:
+                    agrees = abs(absolute) < 100 * claim.margin
+                row = {"id": claim.id, "claim": claim.statement, "metric": claim.metric, "table": table}
+                row |= {"contrast": _words(weights), "absolute": absolute, "relative": absolute / against}
+                rows.append(row | {"as_claimed": agrees})
+    return pd.DataFrame(rows)
+
+
+def quoted_ranges(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFrame:
+    """Each range that the paper quotes against the range of its parts, read as absolute and as relative differences.
+
+    Columns: id, metric, quoted_low, quoted_high, tables ("1", "3", "1 and 3"), reading, low, high (points or %),
+    low_fits and high_fits (equal after rounding to one decimal), parts, inside (parts within the quoted range, rounding
+    allowed).
+    """
+    rows, every = [], sorted(set(recomputed["table"]))
+    for claim in claims:
+        parts = recomputed[recomputed["id"] == claim.id]
+        if claim.quoted is None or parts.empty:
+            continue
+        low, high = quoted_range(claim.quoted)
+        for tables in (*([table] for table in every), *([every] if len(every) > 1 else [])):
+            for reading in ("absolute", "relative"):
+                values = parts.loc[parts["table"].isin(tables), reading]
+                inside = values.between(low - ROUNDING - 1e-9, high + ROUNDING + 1e-9)
+                row = {"id": claim.id, "metric": claim.metric, "quoted_low": low, "quoted_high": high}
+                row |= {"tables": " and ".join(map(str, tables)), "reading": reading}
+                row |= {"low": values.min(), "high": values.max()}
+                row |= {"low_fits": _fits(values.min(), low), "high_fits": _fits(values.max(), high)}
+                rows.append(row | {"inside": int(inside.sum()), "parts": len(values)})
+    return pd.DataFrame(rows)
+
+
+def quoted_ends(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFrame:
+    """Each end of a quoted range, and the single differences that round to it.
+
+    Columns: id, metric, quoted (% or points, as the reader takes it), reading, table, contrast, value; one row per
+    difference that fits, and one with nothing in the last four where none does.
+    """
+    rows = []
+    for claim in claims:
+        parts = recomputed[recomputed["id"] == claim.id]
+        if claim.quoted is None or parts.empty:
+            continue
+        for end in quoted_range(claim.quoted):
+            key = {"id": claim.id, "metric": claim.metric, "quoted": end}
+            fitting = [
+                key | {"reading": reading, "table": str(part.table), "contrast": part.contrast, "value": value}
+                for reading in ("absolute", "relative")
+                for part in parts.itertuples()
+                if _fits(value := getattr(part, reading), end)
+            ]
+            rows += fitting or [key]
+    return pd.DataFrame(rows, columns=["id", "metric", "quoted", "reading", "table", "contrast", "value"])
+
+
+def quoted_range(text: str) -> tuple[float, float]:
+    """`+0.8 to +1.1 %` as (0.8, 1.1), the lower first.
+
+    Raises:
+        UserError: there are not two numbers in it.
+    """
+    numbers = [float(part.replace("−", "-")) for part in re.findall(r"[+−-]?\d+(?:\.\d+)?", text)]
+    if len(numbers) != 2:
+        raise UserError(f"claims: quoted {text!r} must hold two numbers, as in “+0.8 to +1.1 %”")
+    return min(numbers), max(numbers)
+
+
+def _fits(value: float, quoted: float) -> bool:
+    """Whether `value` could have been rounded to `quoted`, one decimal, ties to either side."""
+    return bool(abs(value - quoted) <= ROUNDING + 1e-9)
+
+
+def _words(weights: dict[str, float]) -> str:
+    """`drifting-0.1 − grpo`; equal fractions of several runs as `mean(…)`."""
+    sides = []
+    for side in (1, -1):
+        runs = [run.removeprefix("hdpo-") for run, weight in weights.items() if side * weight > 0]
+        total = sum(abs(weight) for weight in weights.values() if side * weight > 0)
+        sides.append(runs[0] if len(runs) == 1 else f"{'mean' if abs(total - 1) < 1e-9 else 'sum'}({', '.join(runs)})")
+    return " − ".join(sides)

@@ -1,0 +1,178 @@
+"""Reported against measured, claim by claim, and a fresh run against the committed one."""
+
+import dataclasses
+import json
+import math
+
+import pandas as pd
+
+from hdpo.claims.claims import (
+    VERDICTS,
+    AnyClaim,
+    Contrasted,
+    Overhead,
+    Theory,
+    direction_verdict,
+    equivalence_verdict,
+    load_claims,
+    overhead_verdict,
+    theory_verdict,
+)
+from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
+from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
+from hdpo.claims.reported import reported_facts, reported_score, reported_scores
+from hdpo.claims.results import Comparison, Results, compare, metric_names, summarise
+from hdpo.render.formats import markdown, points, write_text
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+
+READING = (
+    "Measured: final weights, test problems, mean over seeds, points with the paired 95 % interval (90 % for the"
+    " equivalence of 2a). MDE: the effect that this study would find with 80 % power. Reported: the same"
+    " contrast of the paper's entries, Tables 1 | 3, and how many of its parts have the claimed sign. The rules"
+    " stand in paper/claims.yaml, written before any result was read."
+)
+
+
+def write_check(study: Study, strict: bool = False) -> int:
+    """Write `<root>/check.md`, .csv and .json, the short `verdicts.md`, and print the verdicts.
+
+    Returns:
+        0; with `strict`, 1 if a claim of the paper is contradicted or not run.
+
+    Raises:
+        UserError: a result, the claims or the paper's numbers are damaged or belong elsewhere.
+    """
+    results, reported = Results(study), reported_scores()
+    claims = load_claims()
+    verdicts = check_claims(results, claims, reported)
+    reference = compare_with_reference(study, summarise(results))
+    counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    shown = verdicts.drop(columns="data")
+    facts = reported_facts(reported)
+    page = f"# Check of study {study.name}\n\n{len(shown)} claims: {counted}.\n\n{markdown(shown)}\n\n{READING}\n\n"
+    page += f"## What the reported numbers say by themselves\n\n{markdown(facts)}\n\n"
+    page += "## Against the committed reference run\n\n"
+    page += f"{COMPARISON_RULE}\n\n{markdown(reference)}\n" if len(reference) else "No reference run is committed.\n"
+    as_json = {
+        "study": study.name,
+        "config_hash": study.identity,
+        "counts": counts,
+        "claims": verdicts.to_dict("records"),
+    }
+    as_json |= {"reported": facts.to_dict("records"), "reference": reference.to_dict("records")}
+    write_text(study.root / "check.md", page)
+    write_text(study.root / "check.csv", shown.to_csv(index=False))
+    write_text(study.root / "check.json", json.dumps(_plain(as_json), indent=2, ensure_ascii=False) + "\n")
+    brief = shown[["id", "claim", "reported", "measured", "MDE", "seeds", "verdict"]]
+    write_text(study.root / "verdicts.md", f"{markdown(brief)}\n\n{READING}\n")
+    widths = [None, 40, 24, 26, None, None, None]
+    print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
+    print(f"\n{len(shown)} claims: {counted}. All of it: {study.root / 'check.md'}")
+    claimed = verdicts[[not claim.beyond for claim in claims]]
+    return int(strict and claimed["verdict"].isin(["contradicted", "not run"]).any())
+
+
+def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFrame) -> pd.DataFrame:
+    """One row per claim: what is said, reported and measured, and the verdict; `data` holds the numbers."""
+    comparisons = _compare_all(results, claims)
+    theory, steps = _theory_table(results.study), overhead_steps(results.study, results.reader)
+    rows = []
+    for claim in claims:
+        row = {"id": claim.id, "claim": claim.statement, "where": claim.where, "quantity": claim.quantity}
+        row |= {"reported": "—", "measured": "—", "MDE": "—", "seeds": "—"}
+        if isinstance(claim, Contrasted):
+            pooled, *each = comparisons[claim.id]
+            row["quantity"] = f"{claim.metric}: {claim.quantity}"
+            row["reported"] = _reported(claim, reported)
+            row |= _measured(claim, pooled, len(results.study.seeds))
+            verdict = (
+                direction_verdict(claim, pooled, each)
+                if claim.rule == "direction"
+                else equivalence_verdict(claim, pooled)
+            )
+            data = {"pooled": _data(pooled), "each": [_data(part) for part in each]}
+        elif isinstance(claim, Theory):
+            verdict, row["measured"] = theory_verdict(claim, theory)
+            data = None
+        elif isinstance(claim, Overhead):
+            fit = fit_overhead(steps, claim.unit)
+            verdict, data = overhead_verdict(claim, fit), _data(fit)
+            row["measured"] = _fit_text(fit, claim.unit)
+        rows.append(row | {"verdict": verdict, "data": data})
+    return pd.DataFrame(rows)
+
+
+def _compare_all(results: Results, claims: list[AnyClaim]) -> dict[str, list[Comparison | None]]:
+    """Comparisons of each claim's contrast and then of its parts, by claim id; one bootstrap for all."""
+    contrasts, owners = [], []
+    for claim in claims:
+        if isinstance(claim, Contrasted):
+            weights = [claim.contrast, *getattr(claim, "each", ())]
+            known = claim.metric in metric_names(results.study)
+            contrasts += results.contrasts("test", claim.metric, weights) if known else [None] * len(weights)
+            owners += [claim.id] * len(weights)
+    by_claim: dict[str, list[Comparison | None]] = {}
+    for owner, comparison in zip(owners, compare(contrasts), strict=True):
+        by_claim.setdefault(owner, []).append(comparison)
+    return by_claim
+
+
+def _theory_table(study: Study) -> pd.DataFrame | None:
+    path = study.root / "theory" / "theory.csv"
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path).astype({"statement": str, "verdict": str})
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path}: not a theory table; write it again") from error
+    return table
+
+
+def _measured(claim: Contrasted, pooled: Comparison | None, planned: int) -> dict[str, str]:
+    if pooled is None:
+        return {}
+    ends = (pooled.low90, pooled.high90) if claim.rule == "equivalence" else (pooled.low, pooled.high)
+    found = len(pooled.seeds)
+    seeds = str(found) if found == planned else f"{found} of {planned}"
+    mde = "unknown (1 seed)" if math.isnan(pooled.detectable) else f"{100 * pooled.detectable:.1f}"
+    return {"measured": points(pooled.value, *ends), "MDE": mde, "seeds": seeds}
+
+
+def _reported(claim: Contrasted, reported: pd.DataFrame) -> str:
+    """The claim's contrast of the paper's entries, per table, and the signs of its parts."""
+    values, right, parts = [], 0, 0
+    for table in sorted(set(reported["table"])):
+        entries = {run: reported_score(reported, table, run, claim.metric) for run in claim.contrast}
+        if None in entries.values():
+            return "—"
+        values.append(sum(weight * entries[run] for run, weight in claim.contrast.items()))
+        for weights in getattr(claim, "each", ()):
+            value = sum(weight * entries[run] for run, weight in weights.items())
+            right, parts = right + (round(claim.sign * value, 6) > 0), parts + 1
+    text = " | ".join(f"{100 * value:+.2f}".replace("-", "−") for value in values)
+    text += f" (sign in {right} of {parts})" if parts else ""
+    return text + (f"; quoted {claim.quoted}" if claim.quoted else "")
+
+
+def _fit_text(fit: LineFit | None, unit: str) -> str:
+    if fit is None:
+        return "—"
+    if fit.slope is None:
+        return f"{fit.steps} steps, no line"
+    intercept = f"{100 * fit.intercept / fit.mean:+.0f}".replace("-", "−")
+    return f"{fit.slope:.3g} {unit} per cliff, intercept {intercept} % of the mean, R² {fit.r_squared:.2f}"
+
+
+def _data(record: Comparison | LineFit | None) -> dict | None:
+    return dataclasses.asdict(record) if record is not None else None
+
+
+def _plain(value: object) -> object:
+    """Numbers that JSON lacks as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

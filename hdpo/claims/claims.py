@@ -1,0 +1,152 @@
+"""Claims as data, and the rules that turn numbers into verdicts. The rules stand in words atop paper/claims.yaml."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from hdpo.claims.overhead import LineFit
+from hdpo.claims.results import Comparison
+from hdpo.study.schema import Positive, Section, Share
+from hdpo.system.errors import UserError
+
+CLAIMS = Path("paper/claims.yaml")
+Verdict = Literal["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
+VERDICTS = ("reproduced", "direction only", "inconclusive", "contradicted", "not run")
+Weights = dict[str, float]
+
+
+class Claim(Section):
+    """What every claim says, whatever its rule."""
+
+    id: str
+    statement: str
+    where: str  # in the paper
+    quantity: str  # what is measured, in words
+    quoted: str | None = None  # as the paper puts it
+    beyond: bool = False  # not claimed by the paper
+
+
+class Contrasted(Claim):
+    metric: str
+    contrast: Weights  # over run names; weights sum to 0
+
+    @model_validator(mode="after")
+    def _balanced(self) -> "Contrasted":
+        if any(abs(sum(weights.values())) > 1e-9 for weights in [self.contrast, *getattr(self, "each", ())]):
+            raise ValueError("the weights of a contrast must sum to 0")
+        return self
+
+
+class Direction(Contrasted):
+    rule: Literal["direction"]
+    direction: Literal["up", "down"]
+    each: tuple[Weights, ...] = ()  # contrasts that must have the claimed sign, one by one
+    each_seed: bool = False  # the contrast must have it in every seed, too
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "up" else -1
+
+
+class Equivalence(Contrasted):
+    rule: Literal["equivalence"]
+    margin: Positive  # as a share: 0.01 is one point
+
+
+class Theory(Claim):
+    rule: Literal["theory"]
+    statements: tuple[str, ...]  # beginnings of statements in the theory table
+
+
+class Overhead(Claim):
+    rule: Literal["overhead"]
+    unit: Literal["seconds", "tokens"]
+    r_squared: Share
+    intercept_share: Share
+
+
+AnyClaim = Annotated[Direction | Equivalence | Theory | Overhead, Field(discriminator="rule")]
+
+
+def load_claims(path: Path = CLAIMS) -> list[AnyClaim]:
+    """Read and validate the claims.
+
+    Raises:
+        UserError: missing, or a claim is not as its rule needs it; names the claim and the key.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        claims = TypeAdapter(list[AnyClaim]).validate_python(_strict(raw))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read; start from the repository's top folder") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:160]})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: claim number (from 0) and key {where}: {first['msg']}") from error
+    if len({claim.id for claim in claims}) < len(claims):
+        raise UserError(f"{path}: each id may occur only once")
+    return claims
+
+
+def _strict(value: object) -> object:
+    """YAML lists below the top as tuples, ids as text, whole weights as floats: what strict validation asks for."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: str(item) if key == "id" else tuple(item) if isinstance(item, list) else item for key, item in c.items()}
+        if isinstance(c, dict)
+        else c
+        for c in value
+    ]
+
+
+def direction_verdict(claim: Direction, pooled: Comparison | None, each: Sequence[Comparison | None]) -> Verdict:
+    """Rule `direction`; `each` holds the comparisons of `claim.each`, in order."""
+    if pooled is None or any(part is None for part in each):
+        return "not run"
+    value, ends = claim.sign * pooled.value, sorted([claim.sign * pooled.low, claim.sign * pooled.high])
+    parts = [part.value for part in each] + list(pooled.per_seed if claim.each_seed else ())
+    if ends[0] > 0 and all(claim.sign * part > 0 for part in parts):
+        return "reproduced"
+    if ends[1] < 0:
+        return "contradicted"
+    return "direction only" if value > 0 else "inconclusive"
+
+
+def equivalence_verdict(claim: Equivalence, pooled: Comparison | None) -> Verdict:
+    """Rule `equivalence`, on the 90 % interval."""
+    if pooled is None:
+        return "not run"
+    if -claim.margin < pooled.low90 and pooled.high90 < claim.margin:
+        return "reproduced"
+    return "contradicted" if pooled.low90 > claim.margin or pooled.high90 < -claim.margin else "inconclusive"
+
+
+def theory_verdict(claim: Theory, table: pd.DataFrame | None) -> tuple[Verdict, str]:
+    """Rule `theory`, with the counts that decide it; `table` as hdpo.theory writes it, None if it is not there."""
+    if table is None:
+        return "not run", "—"
+    found = [table[table["statement"].str.startswith(start)] for start in claim.statements]
+    if any(rows.empty for rows in found):
+        return "not run", "—"
+    rows = pd.concat(found)
+    failed = int((rows["verdict"] == "fails").sum())
+    return ("contradicted" if failed else "reproduced"), f"{len(rows) - failed} of {len(rows)} checks hold"
+
+
+def overhead_verdict(claim: Overhead, fit: LineFit | None) -> Verdict:
+    """Rule `overhead`; `fit` is None where no HDPO run is there."""
+    if fit is None:
+        return "not run"
+    if fit.slope is None:
+        return "inconclusive"
+    if fit.slope <= 0:
+        return "contradicted"
+    small = abs(fit.intercept) <= claim.intercept_share * fit.mean
+    return "reproduced" if small and fit.r_squared >= claim.r_squared else "direction only"

@@ -1,0 +1,176 @@
+"""Reading what training and evaluation wrote, and refusing what does not belong to the study.
+
+A missing file is no error: `Reader` returns None for it, and tables say *not run*. A file that is there but belongs to
+another configuration, other problems or another number of samples is one, because its numbers would mix in silently.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hdpo.stats.passk import any_of_k, pass_at_k
+from hdpo.study.study import BASE_RUN, Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_record, verify_files
+from hdpo.tasks import TRAINING_SPLITS, Task, load_task, problem_set_hash
+
+OUTCOME_TYPES = {"problem": pa.string(), "greedy": pa.int8(), "samples": pa.list_(pa.int8())}
+STEP_TYPES = {"step": pa.int64(), "split": pa.string()}
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Right or wrong, per problem: `greedy` [..., Q] and `samples` in draw order [..., Q, n], 0 or 1."""
+
+    greedy: np.ndarray
+    samples: np.ndarray
+
+    def score(self, metric: str) -> np.ndarray:
+        """Scores [..., Q] by `greedy`, `pass@<k>` (unbiased, from all n samples) or `any@<k>` (the first k draws).
+
+        Raises:
+            UserError: k exceeds the samples drawn.
+        """
+        if metric == "greedy":
+            return self.greedy.astype(np.float64)
+        kind, k = metric.split("@")
+        if kind == "any":
+            return any_of_k(self.samples, int(k))
+        return pass_at_k(self.samples.sum(axis=-1, dtype=np.int64), self.samples.shape[-1], int(k))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Evaluations of one split during training: E steps, outcomes with a leading E."""
+
+    steps: np.ndarray  # [E]
+    outcomes: Outcomes
+
+
+class Reader:
+    """Reads a study's results; every method returns None where the run was not run.
+
+    Raises, from every method:
+        UserError: a file is unreadable, or of another run, configuration, problem set or number of samples.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def final(self, run: str, seed: int) -> Outcomes | None:
+        """Outcomes of a run's final weights, or of the base model's, on the test problems: [Q], [Q, n]."""
+        path = self.study.root / "eval" / run / f"seed{seed}.parquet"
+        if not path.exists():
+            return None
+        _unchanged(path.with_suffix(".json"), path.name)
+        n = self.study.evaluate.test_samples
+        return _outcomes(path, self._table(path, run, seed, ("test",), n, OUTCOME_TYPES), self.problems["test"], n)
+
+    def training(self, run: str, seed: int) -> dict[str, Curve] | None:
+        """Evaluations during training, by split (`TRAINING_SPLITS`)."""
+        path = self.study.run(run, seed).folder / "evals.parquet"
+        if not path.exists():
+            return None
+        _unchanged(path.parent / "run.json", path.name)
+        n, total, every = self.study.evaluate.samples, self.study.train.steps, self.study.evaluate.every
+        table = self._table(path, run, seed, TRAINING_SPLITS, n, STEP_TYPES | OUTCOME_TYPES)
+        steps = sorted({*range(0, total, every), total})
+        curves = {}
+        for split in TRAINING_SPLITS:
+            part = table.filter(pc.equal(table["split"], split))
+            found = pc.unique(part["step"]).to_pylist()
+            if sorted(found) != steps:
+                raise UserError(f"{path}: {split} must be evaluated every {every} of {total} steps, is at {found[:9]}")
+            each = [
+                _outcomes(path, part.filter(pc.equal(part["step"], step)), self.problems[split], n) for step in steps
+            ]
+            stacked = Outcomes(np.stack([e.greedy for e in each]), np.stack([e.samples for e in each]))
+            curves[split] = Curve(np.array(steps), stacked)
+        return curves
+
+    def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
+        """One row per training step; nested keys become columns such as `tokens.rollout`."""
+        folder = self.study.run(run, seed).folder
+        path = folder / "metrics.jsonl"
+        if not path.exists():
+            return None
+        if (folder / "run.json").exists():
+            verify_files(folder / "run.json", path.name)
+            stated = read_record(folder / "run.json").get("run_hash")
+            _same(folder / "run.json", "configuration hash", stated, self.study.run(run, seed).hash)
+        try:
+            frame = pd.json_normalize([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+            return frame.astype({"step": int, "cliffs": int, "cliff_fraction": float, "privileged_pass_rate": float})
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+            raise UserError(f"{path}: not one JSON object of training metrics per line; train again") from error
+
+    @cached_property
+    def problems(self) -> dict[str, tuple[str, ...]]:
+        """Problem ids by split, in order."""
+        return {split: tuple(problem.id for problem in self._task.problems(split)) for split in self._hashes}
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return {split: problem_set_hash(self._task.problems(split)) for split in (*TRAINING_SPLITS, "test")}
+
+    @cached_property
+    def _task(self) -> Task:
+        return load_task(self.study)
+
+    def _table(
+        self, path: Path, run: str, seed: int, splits: Sequence[str], n: int, types: dict[str, pa.DataType]
+    ) -> pa.Table:
+        """The file's columns in `types`, once its metadata says that they belong here."""
+        try:
+            table = pq.read_table(path)
+            metadata = json.loads((table.schema.metadata or {})[b"hdpo"])
+            stated = {key: metadata[key] for key in ("run", "seed", "run_hash", "samples")}
+            problems = dict(metadata["problems"])
+            table = table.select(list(types)).cast(pa.schema(types))
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path}: damaged, or not outcomes as this version writes them; evaluate again") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: does not say which run and problems it holds, or lacks a column") from error
+        _same(path, "run", f"{stated['run']} seed {stated['seed']}", f"{run} seed {seed}")
+        expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
+        _same(path, "configuration hash", stated["run_hash"], expected)
+        for split in splits:
+            _same(path, f"{split} problem set", problems.get(split), self._hashes[split])
+        _same(path, "number of samples per problem", stated["samples"], n)
+        return table
+
+
+def _unchanged(record: Path, name: str) -> None:
+    """Compare a file with its hash in the record beside it, if that is there."""
+    if record.exists():
+        verify_files(record, name)
+
+
+def _same(path: Path, what: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise UserError(f"{path}: its {what} is {found}, this study's is {expected}; delete the file and run again")
+
+
+def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Outcomes:
+    """Rows of one split and step as arrays in the order of `ids`."""
+    position = {name: i for i, name in enumerate(ids)}
+    rows = [position.get(name, -1) for name in table["problem"].to_pylist()]
+    if sorted(rows) != list(range(len(ids))):
+        raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
+    order = np.argsort(rows)
+    greedy, lists = np.array(table["greedy"].to_pylist()), table["samples"].to_pylist()
+    if any(outcomes is None or len(outcomes) != n for outcomes in lists):
+        raise UserError(f"{path}: does not hold {n} samples for every problem")
+    samples = np.array(lists)
+    if not (np.isin(samples, (0, 1)).all() and np.isin(greedy, (0, 1)).all()):
+        raise UserError(f"{path}: outcomes must be 0 or 1")
+    return Outcomes(greedy[order].astype(np.int8), samples[order].astype(np.int8))

@@ -1,0 +1,71 @@
+"""A fresh run against the committed one: same configuration, so the same numbers up to hardware and luck."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from hdpo.claims.results import COLUMNS
+from hdpo.render.formats import percent
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+
+REFERENCE = Path("results/reference")
+COMPARISON_RULE = (
+    "Test problems, final weights. A fresh mean agrees if it lies within the 95 % t-interval of the difference between"
+    " two means over seeds, t · sqrt(sd²/S + sd²/S), or within one problem in a seed; where there are no two seeds"
+    " (the base model), within the two means' combined intervals."
+)
+
+
+def compare_with_reference(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
+    """One row per run × metric of the committed run, empty if none is committed.
+
+    Raises:
+        UserError: the committed summary is not one.
+    """
+    path = REFERENCE / study.name / "summary.csv"
+    if not path.exists():
+        return pd.DataFrame()
+    try:
+        committed = pd.read_csv(path)[COLUMNS]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path}: not a summary of this version (columns {', '.join(COLUMNS[:4])}, …)") from error
+    pairs = committed.merge(summary, on=["run", "metric", "protocol"], how="left", suffixes=("_reference", ""))
+    rows = []
+    for row in pairs[pairs["protocol"] == "test"].to_dict("records"):
+        off, tolerance = row["mean"] - row["mean_reference"], _tolerance(row)
+        rows.append(
+            {
+                "run": row["run"],
+                "metric": row["metric"],
+                "reference": percent(row["mean_reference"]),
+                "fresh": percent(row["mean"]),
+                "tolerance": "—" if np.isnan(tolerance) else f"{100 * tolerance:.1f}",
+                "result": _result(row, off, tolerance),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _tolerance(row: dict) -> float:
+    seeds = [row["seeds"], row["seeds_reference"]]
+    spread = [row["seed_sd"], row["seed_sd_reference"]]
+    if not np.isnan(spread).any():
+        error = np.sqrt(sum(sd**2 / count for sd, count in zip(spread, seeds, strict=True)))
+        floor = 1 / (row["problems_reference"] * min(seeds))
+        return float(max(student_t.ppf(0.975, sum(seeds) - 2) * error, floor))
+    return float(np.hypot(row["mean_high"] - row["mean"], row["mean_high_reference"] - row["mean_reference"]))
+
+
+def _result(row: dict, off: float, tolerance: float) -> str:
+    if np.isnan(off):
+        return "not run"
+    if row["config"] != row["config_reference"]:
+        return "another configuration"
+    if abs(off) < 1e-6:
+        return "identical"
+    if np.isnan(tolerance):
+        return "no interval (1 seed)"
+    return "agrees" if abs(off) <= tolerance else "differs"

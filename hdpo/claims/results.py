@@ -1,0 +1,197 @@
+"""From outcomes to numbers: scores by protocol, contrasts of runs with their intervals, and the study's summary.
+
+Protocols say which weights are scored on which problems:
+
+    test      the final weights on the test problems: the headline, and all that verdicts read
+    last      the final weights on the validation problems
+    best      per metric and seed, the best evaluation during training on those same problems: as the paper reports,
+              and optimistic, because the maximum of noisy numbers is above their common mean
+    selected  per metric and seed, the evaluation that is best on the development problems
+
+Only evaluations after step 0 are candidates for `best` and `selected`; the earliest wins a tie. The base model is
+scored by `test` alone. The paper's "pass@1" is greedy accuracy, so `greedy` is what compares with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hdpo.claims.reader import Reader
+from hdpo.stats.paired import bootstrap
+from hdpo.study.study import BASE_RUN, Study, content_hash
+from hdpo.system.files import write_atomic
+
+PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
+BASELINE = "grpo"
+RESAMPLES, BOOTSTRAP_SEED = 2000, 0
+COLUMNS = [
+    *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),
+    *("mean", "mean_low", "mean_high", "seed_sd"),  # over seeds; 95 % interval; between seeds
+    *("diff", "diff_low", "diff_high", "diff_se", "diff_mde", "diff_seeds"),  # to GRPO, paired
+    "config",  # identity of the configuration, seed aside
+]
+
+
+def metric_names(study: Study) -> list[str]:
+    """`greedy`, unbiased `pass@k` for the study's k, and `any@k`, the paper's estimator, where it differs."""
+    ks = study.evaluate.ks
+    return ["greedy", *(f"pass@{k}" for k in ks), *(f"any@{k}" for k in ks if k > 1)]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A linear contrast of runs, per seed and problem, [S, Q], over the seeds that all of its runs have."""
+
+    values: np.ndarray
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contrast's mean with its uncertainty, in shares (0.01 is one point).
+
+    One trained seed has no interval (nan): how much another seed would differ is then unknown, and an interval
+    over problems alone would look like knowledge of it.
+    """
+
+    value: float
+    se: float
+    low: float  # of the 95 % interval
+    high: float
+    low90: float  # of the 90 % interval, for equivalence
+    high90: float
+    detectable: float  # minimum detectable effect, 80 % power at two-sided 5 %
+    per_seed: tuple[float, ...]
+    seeds: tuple[int, ...]
+    problems: int
+
+
+class Results:
+    """A study's finished runs. What is missing is absent from every answer, never filled in."""
+
+    def __init__(self, study: Study) -> None:
+        """Read everything there is.
+
+        Raises:
+            UserError: a file is damaged or belongs elsewhere (see `hdpo.claims.reader`).
+        """
+        self.study, self.reader = study, Reader(study)
+        wanted = [(run, seed) for run in study.runs for seed in study.seeds]
+        final = {key: self.reader.final(*key) for key in [(BASE_RUN, 0), *wanted]}
+        training = {key: self.reader.training(*key) for key in wanted}
+        self.final = {key: outcomes for key, outcomes in final.items() if outcomes is not None}
+        self.training = {key: curves for key, curves in training.items() if curves is not None}
+
+    def scores(self, protocol: str, metric: str) -> dict[str, dict[int, np.ndarray]]:
+        """Scores [Q] by run and seed, for the runs and seeds that are there."""
+        scores: dict[str, dict[int, np.ndarray]] = {}
+        if protocol == "test":
+            for (run, seed), outcomes in self.final.items():
+                scores.setdefault(run, {})[seed] = outcomes.score(metric)
+            return scores
+        for (run, seed), curves in self.training.items():
+            by_step = curves["validation"].outcomes.score(metric)[1:]  # [E − 1, Q], without step 0
+            choose_by = curves["development" if protocol == "selected" else "validation"].outcomes.score(metric)[1:]
+            chosen = -1 if protocol == "last" else int(np.argmax(choose_by.mean(axis=1)))
+            scores.setdefault(run, {})[seed] = by_step[chosen]
+        return scores
+
+    def contrasts(
+        self, protocol: str, metric: str, weights: Sequence[Mapping[str, float] | None]
+    ) -> list[Contrast | None]:
+        """Contrasts Σ weight · run; None where a run is missing, or no seed is shared by all.
+
+        The base model has no seeds: within a contrast it is the same for each.
+        """
+        scores, contrasts = self.scores(protocol, metric), []
+        for parts in weights:
+            if parts is None or not set(parts) <= set(scores):
+                contrasts.append(None)
+                continue
+            trained = [set(scores[run]) for run in parts if run != BASE_RUN]
+            seeds = sorted(set.intersection(*trained)) if trained else [0]
+            rows = [
+                sum(weight * scores[run][0 if run == BASE_RUN else seed] for run, weight in parts.items())
+                for seed in seeds
+            ]
+            contrasts.append(Contrast(np.stack(rows), tuple(seeds)) if seeds else None)
+        return contrasts
+
+
+def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
+    """Bootstrap all contrasts, those of one shape together; the draws depend on nothing but the shape."""
+    compared: list[Comparison | None] = [None] * len(contrasts)
+    shapes = {contrast.values.shape for contrast in contrasts if contrast is not None}
+    for shape in sorted(shapes):
+        members = [i for i, contrast in enumerate(contrasts) if contrast is not None and contrast.values.shape == shape]
+        stacked = np.stack([contrasts[i].values for i in members])
+        estimates = bootstrap(stacked, np.random.default_rng(BOOTSTRAP_SEED), RESAMPLES)
+        ends = [*estimates.interval(0.95), *estimates.interval(0.90), estimates.detectable()]
+        for row, i in enumerate(members):
+            seeds = contrasts[i].seeds
+            spread = [estimates.se[row], *(end[row] for end in ends)]
+            if len(seeds) == 1 and seeds != (0,):
+                spread = [np.nan] * len(spread)
+            se, low, high, low90, high90, detectable = (float(value) for value in spread)
+            per_seed = tuple(contrasts[i].values.mean(axis=1).tolist())
+            compared[i] = Comparison(
+                float(estimates.estimate[row]), se, low, high, low90, high90, detectable, per_seed, seeds, shape[1]
+            )
+    return compared
+
+
+def summarise(results: Results) -> pd.DataFrame:
+    """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
+    study, keys, contrasts = results.study, [], []
+    for protocol in PROTOCOLS:
+        runs = [BASE_RUN, *study.runs] if protocol == "test" else study.runs
+        for metric in metric_names(study):
+            keys += [(run, metric, protocol) for run in runs]
+            means = results.contrasts(protocol, metric, [{run: 1.0} for run in runs])
+            weights = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
+            differences = results.contrasts(protocol, metric, weights)
+            contrasts += [contrast for pair in zip(means, differences, strict=True) for contrast in pair]
+    compared = compare(contrasts)
+    rows = [_row(study, *key, *compared[2 * i : 2 * i + 2]) for i, key in enumerate(keys)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(
+    study: Study, run: str, metric: str, protocol: str, mean: Comparison | None, difference: Comparison | None
+) -> dict[str, object]:
+    planned = 1 if run == BASE_RUN else len(study.seeds)
+    seeds = len(mean.seeds) if mean else 0
+    row = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
+    row |= {"status": "complete" if seeds == planned else f"{seeds} of {planned} seeds" if seeds else "not run"}
+    row |= {"seeds": seeds, "seeds_planned": planned, "problems": mean.problems if mean else 0}
+    row |= {"mean": mean.value, "mean_low": mean.low, "mean_high": mean.high} if mean else {}
+    row |= {"seed_sd": float(np.std(mean.per_seed, ddof=1)) if seeds > 1 else np.nan}
+    row |= {"diff_seeds": len(difference.seeds) if difference else 0}
+    if difference:
+        row |= {"diff": difference.value, "diff_low": difference.low, "diff_high": difference.high}
+        row |= {"diff_se": difference.se, "diff_mde": difference.detectable}
+    return row | {"config": config_hash(study, run)}
+
+
+def config_hash(study: Study, run: str) -> str:
+    """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
+    test = [study.evaluate.test_samples, study.task.model_dump(mode="json")]
+    if run == BASE_RUN:
+        return content_hash([study.base_hash, test])
+    resolved = study.run(run, 0).resolved
+    return content_hash([resolved, test])
+
+
+def write_summary(study: Study) -> Path:
+    """Write `<root>/summary.csv`.
+
+    Raises:
+        UserError: a result is damaged or belongs elsewhere.
+    """
+    path = study.root / "summary.csv"
+    frame = summarise(Results(study))
+    write_atomic(path, lambda temporary: frame.to_csv(temporary, index=False, float_format="%.6f"))
+    return path

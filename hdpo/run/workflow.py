@@ -1,0 +1,85 @@
+"""What the Snakefile asks of a study: read it or stop, lock it, run identities, the weights that a test needs."""
+
+import errno
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from hdpo.study.study import BASE_RUN, Study, load_study
+from hdpo.system.errors import UserError
+from hdpo.system.files import disk_error, lock
+
+HELD: list[BinaryIO] = []  # open until the process ends
+
+
+def load_study_or_exit(path: str | Path) -> Study:
+    """`load_plannable`, where a mistake ends in one line and exit code 2, not in a traceback."""
+    try:
+        return load_plannable(path)
+    except UserError as error:
+        print(f"hdpo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def load_plannable(path: str | Path) -> Study:
+    """`load_study`, and a first look at all that planning reads, so that it fails before Snakemake is in its midst.
+
+    Raises:
+        UserError: the study is refused, or a local model, template or data set that it names is not there.
+    """
+    if not isinstance(path, str | Path) or set(str(path)) & set("{}"):  # Snakemake takes {x} for a wildcard
+        raise UserError(f"config {path}: expected a file's path, without braces: --config study=config/small.yaml")
+    study = load_study(path)
+    if study.base_is_local and study.model.path and not Path(study.base_path, "model.safetensors").is_file():
+        raise UserError(f"model.path {study.base_path}: no model.safetensors there; null trains a base model")
+    _ = study.run("grpo", study.seeds[0]).hash  # reads every file that identities cover
+    return study
+
+
+def run_hash(study: Study) -> Callable[..., str]:
+    """Of wildcards run and seed: a changed value retrains the runs that it touches, and no other."""
+
+    def of(wildcards) -> str:
+        is_base = wildcards.run == BASE_RUN
+        return study.base_hash if is_base else study.run(wildcards.run, int(wildcards.seed)).hash
+
+    return of
+
+
+def tested_weights(study: Study) -> Callable[..., list[str]]:
+    """Of wildcards run and seed: a run's final weights, or the base model's where they lie in a folder here."""
+
+    def of(wildcards) -> list[str]:
+        if wildcards.run != BASE_RUN:
+            return [str(study.run(wildcards.run, int(wildcards.seed)).folder / "model" / "model.safetensors")]
+        return [str(Path(study.base_path) / "model.safetensors")] if study.base_is_local else []
+
+    return of
+
+
+def hold_study(study: Study) -> None:
+    """Lock the study's results for as long as this process lives, or end it with one line and exit code 2.
+
+    Called when jobs are about to run, in the main process only. Unlike Snakemake's lock files, which the profile
+    turns off, this one cannot outlive its owner.
+    """
+    try:
+        HELD.append(lock(study.root / ".lock", f"study {study.name}"))
+        return
+    except UserError as error:
+        line = str(error)
+    except OSError as error:
+        line = disk_error(error)
+        if line is None:
+            raise
+    print(f"hdpo: {line}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def explain_full_disk(study: Study) -> None:
+    """One line where no room is left: the jobs' own lines went to logs on the same disk."""
+    if shutil.disk_usage(study.root).free < 2**16:
+        line = disk_error(OSError(errno.ENOSPC, "", str(study.root)))
+        print(f"hdpo: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,148 @@
+"""Rollouts by the model itself: each prompt is read once and shared by its G rollouts."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from hdpo.model.policy import Reader, Sequences, head
+from hdpo.model.small.decoder import causal_mask
+from hdpo.model.small.kv_cache import MIN_KEYS
+from hdpo.system import ranks
+from hdpo.system.finite import require_finite
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """N = P·G sequences in prompt-major order, with what the sampler knew of each token."""
+
+    sequences: Sequences
+    logp: Tensor  # the sampler's own log-prob of each token, [M]
+    entropy: Tensor  # of the distribution it drew from, or an unbiased estimate of it, nats, [M]
+
+
+class Sampler:
+    """Samples from a model at a temperature; 0 means greedy."""
+
+    def __init__(self, model: nn.Module, eos_token_id: int, max_response_tokens: int, rows_per_batch: int = 512):
+        self.model = model
+        self.eos = eos_token_id
+        self.max_tokens = max_response_tokens
+        self.rows_per_batch = rows_per_batch  # memory, not distribution
+
+    def sleep(self) -> None:
+        """Nothing to do before the weights change: they are the model's own, and the cache ends with each call."""
+
+    @torch.no_grad()
+    def sample(
+        self, prompts: list[Tensor], group: int, temperature: float, generator: torch.Generator | None = None
+    ) -> Rollouts:
+        """`group` rollouts of each prompt. Prompts of similar length share a batch; the order is restored.
+
+        Of each batch every rank samples its share, in step with the others and with its part of the same random
+        numbers: the rollouts do not depend on how many ranks there are, and every rank returns them all.
+
+        Raises:
+            NotFinite: a sampled token has no finite log-probability, as under NaN weights.
+        """
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+        size = max(1, self.rows_per_batch // group)
+        with ranks.gathered(self.model):
+            mine = [
+                self._sample_share([prompts[i] for i in order[start : start + size]], group, temperature, generator)
+                for start in range(0, len(order), size)
+            ]
+        batches = [part for batch in zip(*ranks.gather(mine), strict=True) for part in batch]
+        if not batches:
+            return Rollouts(Sequences([], []), torch.empty(0), torch.empty(0))
+        place = torch.tensor(order).argsort()[:, None] * group + torch.arange(group)  # of each rollout among the rows
+        tokens, logp, entropy, lengths = (torch.cat(part)[place.flatten()] for part in zip(*batches, strict=True))
+        valid = torch.arange(self.max_tokens) < lengths[:, None]
+        completions = list(tokens[valid].split(lengths.tolist()))
+        repeated = [prompt for prompt in prompts for _ in range(group)]
+        logp = logp[valid]
+        require_finite("log-probabilities of the sampled tokens", logp)  # of NaN logits, for one
+        return Rollouts(Sequences(repeated, completions), logp, entropy[valid])
+
+    @torch.inference_mode()  # saves 7 % of the time beside no_grad; `sample` copies what leaves it
+    def _sample_share(self, prompts: list[Tensor], group: int, temperature: float, generator) -> tuple[Tensor, ...]:
+        """Tokens, log-probs and entropies [N, T] and lengths [N] of `group` rollouts of each prompt of the share."""
+        device = self.model.device
+        mine = ranks.share(prompts)
+        count = len(mine) * group
+        prompts = mine or prompts[:1]  # without a prompt of its own a rank reads one, and draws no rollout
+        width = max(map(len, prompts))
+        capacity = max(MIN_KEYS, width + self.max_tokens)
+        ids = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
+        hidden = torch.ones(len(prompts), capacity, dtype=torch.bool, device=device)  # from attention
+        for row, prompt in enumerate(prompts):  # padded on the left: all rows append at the same place
+            ids[row, width - len(prompt) :] = prompt
+            hidden[row, width - len(prompt) : width] = False
+        positions = ((~hidden[:, :width]).cumsum(1) - 1).clamp_min(0)
+        bias = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -math.inf)[:, None, None]  # [P, 1, 1, C]
+        # A padding row may see itself, or its softmax would be over nothing.
+        mask = (bias[..., :width] + causal_mask(width, device)).masked_fill_(
+            torch.eye(width, dtype=torch.bool, device=device), 0
+        )
+        mask = pad(mask, (0, max(0, MIN_KEYS - width)), value=-math.inf)
+        reader = Reader(self.model, capacity)
+        logits = head(self.model, reader.read(ids, mask, positions)[:, -1])  # [P, V]
+
+        prompt_of = torch.arange(len(mine), device=device).repeat_interleave(group)
+        reader.take(prompt_of)
+        logits, bias, position = logits[prompt_of], bias[prompt_of], positions[prompt_of, -1:]
+        active = torch.arange(count, device=device)
+        alive = torch.ones(count, dtype=torch.bool, device=device)  # of the rows still in the batch
+        rows = ranks.gather_count(count)  # in the batch of each rank
+        drawn = []
+        for t in range(self.max_tokens):
+            log_probs = (logits / temperature if temperature > 0 else logits).log_softmax(-1)
+            probs = log_probs.exp()
+            token = draw(probs, generator, rows) if temperature > 0 else logits.argmax(-1, keepdim=True)
+            drawn.append((active, token, log_probs.gather(-1, token), (probs * log_probs).sum(-1, keepdim=True)))
+            alive = alive & (token[:, 0] != self.eos)
+            living = ranks.gather_count(int(alive.sum()))
+            if sum(living) == 0 or t + 1 == self.max_tokens:
+                break
+            if sum(living) <= 0.8 * sum(rows):  # dropping finished rows costs a copy of the cache: do it in bulk
+                rows, kept = living, alive.nonzero()[:, 0]
+                reader.take(kept)
+                active, token, position, bias = active[kept], token[kept], position[kept], bias[kept]
+                alive = alive[kept]
+            if not len(alive):  # while other ranks go on
+                logits = logits[:0]
+                continue
+            position = position + 1
+            bias[..., width + t] = 0  # the token just drawn
+            seen = max(MIN_KEYS, width + t + 1)
+            logits = head(self.model, reader.read(token, bias[..., :seen], position)[:, -1])
+        return _collect(drawn, count, self.max_tokens, self.eos)
+
+
+def _collect(drawn: list[tuple[Tensor, ...]], count: int, max_tokens: int, eos: int) -> tuple[Tensor, ...]:
+    """Tokens, log-probs and entropies [N, T] and lengths [N] of N rollouts, on the CPU.
+
+    `drawn` at each place: the rows still in the batch, [n], and their tokens, log-probs and negative entropies, [n, 1].
+    What was drawn for a rollout after its end stands behind its length.
+    """
+    tokens = torch.full((count, max_tokens), eos)
+    logp, entropy = torch.zeros(count, max_tokens), torch.zeros(count, max_tokens)
+    rows, *values = (torch.cat(parts).cpu() for parts in zip(*drawn, strict=True))
+    places = torch.arange(len(drawn)).repeat_interleave(torch.tensor([len(active) for active, *_ in drawn]))
+    for table, value in zip((tokens, logp, entropy), values, strict=True):
+        table[rows, places] = value[:, 0]
+    before_end = (tokens != eos).cumprod(1).sum(1)
+    return tokens, logp, entropy.neg_(), (before_end + 1).clamp_max(max_tokens)
+
+
+def draw(probs: Tensor, generator: torch.Generator | None = None, rows: list[int] | None = None) -> Tensor:
+    """One token per row, [N, 1], from probabilities [N, V], by inversion: the first whose cumulated probability
+    exceeds a uniform number. One random number per row, where `torch.multinomial` draws V.
+
+    `rows` of each rank: all ranks draw the numbers of all, and each uses its own.
+    """
+    cumulated, rows = probs.cumsum(-1), rows or [len(probs)]
+    uniform = torch.rand(sum(rows), 1, generator=generator, device=probs.device).split(rows)[ranks.rank()]
+    return torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True).clamp_(max=probs.shape[-1] - 1)

@@ -1,0 +1,73 @@
+"""Which GPUs a process may use: as many as its study declares, and none that another job of the kit holds.
+
+Snakemake's `--resources gpu=N` limits how many jobs run at a time, but does not say which GPU is whose. Each job
+therefore takes its own by a lock per GPU, which ends with the process. Slurm and torchrun have assigned theirs.
+"""
+
+import os
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import BinaryIO
+
+from hdpo.system.errors import UserError
+from hdpo.system.files import lock
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+HELD: list[BinaryIO] = []  # open until the process ends
+
+
+def claim_gpus(count: int, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Make exactly `count` GPUs visible to this process; to be called before CUDA is first used.
+
+    Under HDPO_SHARE_GPUS=1 the GPUs that others hold are as good as free ones.
+
+    Raises:
+        UserError: fewer GPUs are there, or free, than the study declares.
+    """
+    if count == 0:
+        environment[VISIBLE] = ""
+        return
+    present = _visible(environment)
+    if len(present) < count:
+        raise UserError(
+            f"hardware.gpus is {count}, but this process sees {len(present)} GPUs ({VISIBLE}="
+            f"{environment.get(VISIBLE, 'unset')}); run it where there are enough, or lower hardware.gpus"
+        )
+    if "LOCAL_RANK" in environment:  # a process of torchrun, whose parent made the choice for all
+        return
+    assigned = "SLURM_JOB_ID" in environment  # Slurm counts a job's GPUs from 0: equal numbers need not be one GPU
+    if assigned or environment.get("HDPO_SHARE_GPUS") == "1":
+        environment[VISIBLE] = ",".join(present[:count])
+        return
+    environment[VISIBLE] = ",".join(_free(present, count))
+
+
+def _visible(environment: MutableMapping[str, str]) -> list[str]:
+    """Indices or names of the GPUs that this process sees."""
+    if VISIBLE in environment:
+        return [name.strip() for name in environment[VISIBLE].split(",") if name.strip()]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _free(present: list[str], count: int) -> list[str]:
+    """The first `count` GPUs on which no other process of this user holds the lock, now held by this one."""
+    folder = Path(tempfile.gettempdir()) / f"hdpo-gpus-{os.getuid()}"
+    taken, held, busy = [], [], ""
+    for name in present:
+        try:
+            held.append(lock(folder / f"{name}.lock", f"GPU {name}"))
+            taken.append(name)
+        except UserError as error:
+            busy = str(error).split(";")[0]
+        if len(taken) == count:
+            HELD.extend(held)
+            return taken
+    for file in held:
+        file.close()
+    raise UserError(
+        f"hardware.gpus is {count}, but only {len(taken)} of {len(present)} GPUs are free ({busy});"
+        f" run fewer jobs at a time (--resources gpu={len(present)}), or share with HDPO_SHARE_GPUS=1"
+    )

@@ -1,0 +1,190 @@
+"""Files that are whole or absent, checked by hash where they are read again, and locked while one process owns them.
+
+Written beside their place, synced, then renamed, and the folder synced: a kill leaves the old file or the new one,
+and so does a power cut.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safetensors import SafetensorError
+
+from hdpo.system.errors import UserError
+
+
+def write_atomic(path: str | Path, write: Callable[[Path], Any]) -> None:
+    """Call `write` on a temporary sibling of `path`, file or folder, and move the result into place.
+
+    One writer at a time: what a killed one left beside `path` is cleared away first.
+
+    Raises:
+        OSError: the disk is full, read-only or forbidden; names `path`. What was there before is still there.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        make_folder(path.parent)
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):
+            remove(stale)
+        write(temporary)
+        for file in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
+            _sync(file)
+        if temporary.is_dir():
+            remove(path)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise OSError(_error_number(error), _reason(error), str(path)) from error
+    finally:
+        remove(temporary)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: str | Path) -> Any:
+    """Parsed JSON.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged or unreadable ({error})") from error
+
+
+def write_record(path: Path, record: dict[str, Any], files: list[Path]) -> None:
+    """Write `record` as JSON with the SHA-256 of `files`, all beside or below it, and of the record itself."""
+    record = record | {"files": {str(file.relative_to(path.parent)): sha256(file) for file in sorted(files)}}
+    write_json(path, record | {"sha256": json_sha256(record)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record, its own hash verified.
+
+    Raises:
+        UserError: missing, damaged or altered.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: damaged, expected a mapping")
+    stated = record.pop("sha256", None)
+    if stated is not None and stated != json_sha256(record):  # none: written before records had hashes
+        raise UserError(f"{path}: altered since it was written (checksum); restore it, or delete it and run again")
+    return record
+
+
+def verify_files(path: Path, *names: str) -> None:
+    """Compare files, named relative to the record at `path`, with the hashes in it; all of them if none is named.
+
+    A record that states no hashes was written before records had any: there is nothing to compare.
+
+    Raises:
+        UserError: the record or a file is missing, damaged or altered.
+    """
+    stated = read_record(path).get("files", {})
+    for name in names or sorted(stated):
+        file = path.parent / name
+        if name in stated and (not file.is_file() or sha256(file) != stated[name]):
+            raise UserError(
+                f"{file}: missing, truncated or altered since {path.name} was written; restore it or run again"
+            )
+
+
+def json_sha256(value: Any) -> str:
+    """SHA-256 of `value` as canonical JSON, in hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents so that they are still there after a power cut."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there; a folder leaves its name at once, so none is seen half removed."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    if not path.name.endswith(".tmp"):
+        path = path.rename(path.with_name(f".{path.name}.{os.getpid()}.old.tmp"))
+    shutil.rmtree(path)
+
+
+def lock(path: Path, what: str) -> BinaryIO:
+    """Take the lock file at `path` until the returned file is closed or this process ends, however it ends.
+
+    The kernel keeps the lock (POSIX record lock, not inherited by children), so none is ever stale; on NFS it holds
+    between machines. On a file system without locks a line on stderr says so, and there is no protection.
+
+    Raises:
+        UserError: another process holds it; says which.
+    """
+    make_folder(path.parent)
+    file = open(path, "a+b", buffering=0)  # noqa: SIM115  (open as long as the lock is held)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            print(f"hdpo: {path}: no locks here ({error.strerror}); start {what} only once", file=sys.stderr)
+            return file
+        file.seek(0)
+        owner = file.read(200).decode(errors="replace").strip() or "another process"
+        file.close()
+        raise UserError(f"{what}: {owner} is at work on it; wait for it or end it, then try again") from error
+    with contextlib.suppress(OSError):  # the name is a courtesy; a full disk must not stop here
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return file
+
+
+def disk_error(error: OSError) -> str | None:
+    """One line for a disk that is full, read-only or forbidden; None for any other error."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if error.errno not in (*full, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+        return None
+    advice = "free some space" if error.errno in full else "see that it can be read and written"
+    what = error.filename or "a file"
+    return f"{what}: {os.strerror(error.errno)}; {advice} and give the same command again, nothing is lost"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _error_number(error: Exception) -> int | None:
+    """errno, also of the libraries that give it in their message only (safetensors)."""
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else getattr(error, "errno", None)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

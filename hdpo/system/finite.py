@@ -1,0 +1,33 @@
+"""NaN and infinities stop a run where they arise, by name: none is skipped, averaged away or saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from hdpo.system.errors import UserError
+
+
+class NotFinite(UserError):
+    """A number that training cannot go on with."""
+
+
+def require_finite(what: str, values: Tensor) -> None:
+    """Check values of any shape.
+
+    Raises:
+        NotFinite: one is NaN or infinite; says how many are, and which is first.
+    """
+    bad = values[~torch.isfinite(values)]
+    if len(bad):
+        raise NotFinite(f"{what}: {len(bad)} of {values.numel()} not finite (first: {float(bad[0])})")
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put `where`, the run and its step, before what a `NotFinite` raised inside says."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(f"{where}: {error}; nothing of this step was saved") from error
