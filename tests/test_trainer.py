@@ -117,7 +117,7 @@ def test_lambda_zero_is_grpo_bit_for_bit_and_loads_no_teacher(make_trainer, trai
     for a, b in zip(grpo.policy.parameters(), zero.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     assert sum(hdpo.step(step)["demonstrations"] for step in range(3)) > 0  # λ > 0 does differ
-    pairs = zip(grpo.policy.parameters(), hdpo.model.policy.parameters(), strict=True)
+    pairs = zip(grpo.policy.parameters(), hdpo.policy.parameters(), strict=True)
     assert not any(torch.equal(a, b) for a, b in pairs)
 
 

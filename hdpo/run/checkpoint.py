@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics
 and evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
-`hdpo.system.rng`), and the schedule is a function of the step. A damaged checkpoint is named, and the one before it is used.
+`hdpo.system.rng`), and the schedule is a function of the step. If a checkpoint is damaged, training says so and uses
+the one before it.
 """
 
 import sys

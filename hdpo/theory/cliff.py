@@ -27,7 +27,10 @@ def cliff_probability(success: float, group_size: int) -> float:
 
 
 def leave_one_out_advantages(rewards: np.ndarray) -> np.ndarray:
-    """The trainer's own advantages [P, G] of rewards [P, G] (`hdpo.learning.policy_gradient`), in float64. G must be 3 or more."""
+    """The trainer's own advantages [P, G] of rewards [P, G], in float64 (`hdpo.learning.policy_gradient`).
+
+    G must be 3 or more.
+    """
     rewards = np.asarray(rewards, dtype=np.float64)
     require_count("group size G", rewards.shape[-1], least=3)
     return group_advantages(torch.from_numpy(rewards)).numpy()
