@@ -14,7 +14,6 @@ import torch
 from benchmarks.workload import Size, Work, plain_model, plain_tokenizer, trl_reward
 from hdpo.study.study import Study, load_study
 from hdpo.system.rng import draw_prompts
-from hdpo.tasks import load_task
 
 RUN_SEED = 1
 
@@ -79,7 +78,7 @@ def make_trainer(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    task = load_task(study)
+    task = study.task.load(study)
     problems = task.problems("train")
     prompts = [
         task.student_prompt(problems[i])

@@ -8,7 +8,7 @@ import yaml
 
 from hdpo.run.evaluate import write_outcomes
 from hdpo.study.study import Study, load_study
-from hdpo.tasks import load_task, problem_set_hash
+from hdpo.tasks import problem_set_hash
 
 REPOSITORY = Path(__file__).parent.parent
 STEPS, EVERY, SAMPLES, TEST_SAMPLES = 40, 10, 8, 16
@@ -113,7 +113,7 @@ def _draw(study: Study, split: str, gain: float, n: int, rng: np.random.Generato
 
 
 def _write(study, path, run, seed, splits, outcomes, with_steps, falsified) -> None:
-    task = load_task(study)
+    task = study.task.load(study)
     rows, n = [], 0
     for (split, step), (greedy, samples) in outcomes.items():
         n = samples.shape[1]

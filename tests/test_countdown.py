@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hdpo.study.schema import as_tuples
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
-from hdpo.tasks import SPLITS, load_task
+from hdpo.tasks import SPLITS
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
 

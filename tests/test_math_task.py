@@ -17,7 +17,7 @@ from conftest import ROOT, tiny
 from hdpo.cli import main
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
-from hdpo.tasks import SPLITS, Problem, Verdict, load_task
+from hdpo.tasks import SPLITS, Problem, Verdict
 from hdpo.tasks.math import WrittenMath
 from hdpo.tasks.rows import held_out
 from hdpo.tasks.survey import survey
@@ -94,7 +94,7 @@ def write_study(folder: Path, **changes) -> Path:
 def make_task(folder: Path, rows: list[dict] | None = None, **changes):
     if rows is not None:
         write_rows(folder / "data/train_1M.jsonl", rows)
-    return load_task(load_study(write_study(folder, **changes)))
+    return _task_of(load_study(write_study(folder, **changes)))
 
 
 def numbers(task, split: str) -> list[int]:
@@ -343,7 +343,7 @@ def test_verdicts_come_in_order_and_equal_answers_are_judged_once(folder):
 
 
 def test_countdown_judges_by_its_reward(make_study):
-    task = load_task(make_study())
+    task = _task_of(make_study())
     problem = task.problems("test")[0]
     assert task.judge([problem] * 2, [problem.hint, "1 + 1 = 2"]) == [Verdict.CORRECT, Verdict.WRONG]
     assert task.is_echo(problem, problem.hint) and not task.is_echo(problem, "1 + 1 = 2")

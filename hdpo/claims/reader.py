@@ -17,14 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hdpo.run.outcomes import schema
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, verify_files
-from hdpo.tasks import TRAINING_SPLITS, Task, load_task, problem_set_hash
-
-OUTCOME_TYPES = {"problem": pa.string(), "greedy": pa.int8(), "samples": pa.list_(pa.int8())}
-STEP_TYPES = {"step": pa.int64(), "split": pa.string()}
+from hdpo.tasks import TRAINING_SPLITS, Task, problem_set_hash
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Reader:
             return None
         _unchanged(path.with_suffix(".json"), path.name)
         n = self.study.evaluate.test_samples
-        return _outcomes(path, self._table(path, run, seed, ("test",), n, OUTCOME_TYPES), self.problems["test"], n)
+        return _outcomes(path, self._table(path, run, seed, ("test",), n), self.problems["test"], n)
 
     def training(self, run: str, seed: int) -> dict[str, Curve] | None:
         """Evaluations during training, by split (`TRAINING_SPLITS`)."""
@@ -82,7 +80,7 @@ class Reader:
             return None
         _unchanged(path.parent / "run.json", path.name)
         n, total, every = self.study.evaluate.samples, self.study.train.steps, self.study.evaluate.every
-        table = self._table(path, run, seed, TRAINING_SPLITS, n, STEP_TYPES | OUTCOME_TYPES)
+        table = self._table(path, run, seed, TRAINING_SPLITS, n)
         steps = sorted({*range(0, total, every), total})
         curves = {}
         for split in TRAINING_SPLITS:
@@ -124,18 +122,17 @@ class Reader:
 
     @cached_property
     def _task(self) -> Task:
-        return load_task(self.study)
+        return self.study.task.load(self.study)
 
-    def _table(
-        self, path: Path, run: str, seed: int, splits: Sequence[str], n: int, types: dict[str, pa.DataType]
-    ) -> pa.Table:
-        """The file's columns in `types`, once its metadata says that they belong here."""
+    def _table(self, path: Path, run: str, seed: int, splits: Sequence[str], n: int) -> pa.Table:
+        """The file's columns, once its metadata says that they belong here."""
         try:
             table = pq.read_table(path)
             metadata = json.loads((table.schema.metadata or {})[b"hdpo"])
             stated = {key: metadata[key] for key in ("run", "seed", "run_hash", "samples")}
             problems = dict(metadata["problems"])
-            table = table.select(list(types)).cast(pa.schema(types))
+            columns = schema(with_steps=len(splits) > 1)
+            table = table.select(columns.names).cast(columns)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged, or not outcomes as this version writes them; evaluate again") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -150,9 +147,8 @@ class Reader:
 
 
 def _unchanged(record: Path, name: str) -> None:
-    """Compare a file with its hash in the record beside it, if that is there."""
-    if record.exists():
-        verify_files(record, name)
+    """Compare a file with its hash in the record beside it."""
+    verify_files(record, name)
 
 
 def _same(path: Path, what: str, found: Any, expected: Any) -> None:

@@ -21,7 +21,8 @@ import pandas as pd
 
 from hdpo.claims.reader import Reader
 from hdpo.stats.paired import bootstrap
-from hdpo.study.study import BASE_RUN, Study, content_hash
+from hdpo.study.identity import content_hash
+from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.files import write_atomic
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}

@@ -1,8 +1,12 @@
 """HDPO's distillation term: the Jensen–Shannon divergence over the teacher's top-k tokens (section 3.2)."""
 
-import math
+from __future__ import annotations
 
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def top_k_jsd(teacher_logits: Tensor, student_logits: Tensor, k: int, tail: str = "exact") -> Tensor:

@@ -1,55 +1,43 @@
-"""What a step reports about itself, and the JSON-lines file it goes to."""
+"""What a step reports about itself."""
 
-import json
-import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from hdpo.learning.policy_gradient import cliff_mask
+from hdpo.learning.cliffs import cliff_mask
+from hdpo.sampling.sampler import Rollouts
 from hdpo.system import ranks
-from hdpo.system.finite import NotFinite
+from hdpo.tasks.scoring import Judged
 
+if TYPE_CHECKING:
+    from hdpo.learning.teacher import Demonstrations
 
-class Clock:
-    """Wall-clock seconds of a step's phases: `with clock("rollout"): ...`."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.phases: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        before = time.perf_counter()
-        yield
-        self.phases[phase] = time.perf_counter() - before
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        total = time.perf_counter() - self.started
-        return {name: round(value, 4) for name, value in (self.phases | {"total": total}).items()}
+PHASES = ("rollout", "reward", "privileged", "update")
 
 
 class RatioStatistics:
-    """Token-weighted means over micro-batches: importance ratio, clipping, sampler-trainer log-prob gap."""
+    """Token-weighted means over micro-batches: importance ratio, clipping, and the sampler's gap in log-probs."""
 
     def __init__(self) -> None:
         self.tokens, self.ratio, self.ratio_max, self.clipped, self.gap, self.gap_max = 0, 0.0, 0.0, 0, 0.0, 0.0
 
-    def add(self, logp: Tensor, old_logp: Tensor, sampler_logp: Tensor, clip: float) -> None:
-        if not len(logp):
+    def add(self, logp: Tensor, old_logp: Tensor, sampler_logp: Tensor, counts: Tensor, clip: float | None) -> None:
+        """Tokens [M], each of which stands for `counts` equal ones."""
+        there = counts > 0
+        if not there.any():
             return
         ratio, gap = (logp - old_logp).exp(), (old_logp - sampler_logp).abs()
-        self.tokens += len(logp)
-        self.ratio += float(ratio.sum())
-        self.ratio_max = max(self.ratio_max, float(ratio.max()))
-        self.clipped += int(((ratio - 1).abs() > clip).sum())
-        self.gap += float(gap.sum())
-        self.gap_max = max(self.gap_max, float(gap.max()))
+        self.tokens += int(counts.sum())
+        self.ratio += float((ratio * counts).sum())
+        self.ratio_max = max(self.ratio_max, float(ratio[there].max()))
+        self.clipped += int((((ratio - 1).abs() > clip) * counts).sum()) if clip is not None else 0
+        self.gap += float((gap * counts).sum())
+        self.gap_max = max(self.gap_max, float(gap[there].max()))
 
     def metrics(self) -> dict[str, Any]:
         """Over the tokens of all ranks."""
@@ -66,69 +54,68 @@ class RatioStatistics:
         }
 
 
-def step_record(step: int, judged, rollouts, demonstrations, updated: dict[str, Any], clock: Clock):
-    """The metrics of one step: what was judged, what `Trainer.update` returned, tokens and seconds of each phase."""
-    rewards, cliffs = judged.rewards, cliff_mask(judged.rewards)
-    tokens = {
-        "rollout": len(rollouts.logp),
-        "privileged": demonstrations.drawn_tokens,
-        "distill": int(demonstrations.student.lengths.sum()),
-        "trained": updated["trained_tokens"],
-    }
-    seconds = clock.seconds
-    phases = {"rollout": tokens["rollout"], "privileged": tokens["privileged"]}
-    phases["update"] = tokens["trained"] + tokens["distill"]
-    return {
-        "step": step,
-        "reward": float(rewards.mean()),
-        "cliff_fraction": float(cliffs.float().mean()),
-        "solved_fraction": float((rewards.mean(1) == 1).float().mean()),
-        "cliffs": int(cliffs.sum()),
-        "privileged_pass_rate": len(demonstrations) / demonstrations.drawn if demonstrations.drawn else None,
-        "demonstrations": len(demonstrations),
-        **(_verdicts(judged, demonstrations) if judged.verdicts else {}),
-        "entropy": float(rollouts.entropy.mean()),
-        "response_length": float(rollouts.sequences.lengths.float().mean()),
-        **{name: value for name, value in updated.items() if name != "trained_tokens"},
-        "tokens": tokens,
-        "seconds": seconds,
-        "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},
-    }
+class StepLog:
+    """Notes what a step draws, scores and learns, and how long each phase takes."""
 
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.phases = dict.fromkeys(PHASES, 0.0)
+        self.rollouts: list[Rollouts] = []
+        self.judged: list[Judged] = []
+        self.demonstrations: list[Demonstrations] = []
+        self.updated: dict[str, Any] = {}
 
-def _verdicts(judged, demonstrations) -> dict[str, Any]:
-    """How many responses got which verdict, and the share of demonstrations that only repeat y*."""
-    return {
-        "verdicts": dict(judged.verdicts),
-        "privileged_verdicts": dict(demonstrations.verdicts),
-        "echo_share": demonstrations.echoes / len(demonstrations) if len(demonstrations) else None,
-    }
+    @contextmanager
+    def time(self, phase: str) -> Iterator[None]:
+        """Add the wall-clock seconds inside to a phase."""
+        before = time.perf_counter()
+        yield
+        self.phases[phase] += time.perf_counter() - before
 
+    def record(self, step: int) -> dict[str, Any]:
+        """The step's metrics: shares, losses, and tokens and seconds by phase."""
+        rewards = torch.cat([judged.rewards for judged in self.judged])  # [P, G]
+        cliffs = cliff_mask(rewards)
+        entropy = torch.cat([rollouts.entropy for rollouts in self.rollouts])
+        lengths = torch.cat([rollouts.sequences.lengths for rollouts in self.rollouts])
+        drawn = sum(shown.drawn for shown in self.demonstrations)
+        kept = sum(len(shown) for shown in self.demonstrations)
+        tokens = {
+            "rollout": len(entropy),
+            "privileged": sum(shown.drawn_tokens for shown in self.demonstrations),
+            "distill": sum(int(shown.student.lengths.sum()) for shown in self.demonstrations),
+            "trained": self.updated["trained_tokens"],
+        }
+        total = time.perf_counter() - self.started
+        seconds = {name: round(value, 4) for name, value in (self.phases | {"total": total}).items()}
+        phases = {"rollout": tokens["rollout"], "privileged": tokens["privileged"]}
+        phases["update"] = tokens["trained"] + tokens["distill"]
+        return {
+            "step": step,
+            "reward": float(rewards.mean()),
+            "cliff_fraction": float(cliffs.float().mean()),
+            "solved_fraction": float((rewards.mean(1) == 1).float().mean()),
+            "cliffs": int(cliffs.sum()),
+            "privileged_pass_rate": kept / drawn if drawn else None,
+            "demonstrations": kept,
+            **self._verdicts(kept),
+            "entropy": float(entropy.mean()),
+            "response_length": float(lengths.float().mean()),
+            **{name: value for name, value in self.updated.items() if name != "trained_tokens"},
+            "tokens": tokens,
+            "seconds": seconds,
+            "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},
+        }
 
-class MetricsFile:
-    """One JSON object per step, appended; begins with what the checkpoint holds, so no step is doubled or lost."""
-
-    def __init__(self, path: Path, before: bytes) -> None:
-        """Start the file anew with `before`, the lines of the steps already done."""
-        self.path = path
-        self.file = open(path, "wb", buffering=0)  # noqa: SIM115  (lives as long as the run)
-        self._append(before)
-
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Append one step.
-
-        Raises:
-            NotFinite: one of its numbers is NaN or infinite, which JSON cannot hold.
-        """
-        for name, value in metrics.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise NotFinite(f"metric {name} is {value}")
-        self._append(json.dumps(metrics, allow_nan=False).encode() + b"\n")
-
-    def _append(self, data: bytes) -> None:
-        """All of `data` or an error: a nearly full disk takes a part of it first."""
-        try:
-            while data:
-                data = data[self.file.write(data) :]
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+    def _verdicts(self, kept: int) -> dict[str, Any]:
+        """How many responses got which verdict, and the share of demonstrations that only repeat y*."""
+        plain = sum((judged.verdicts for judged in self.judged), Counter())
+        if not plain:
+            return {}
+        privileged = sum((shown.verdicts for shown in self.demonstrations), Counter())
+        echoes = sum(shown.echoes for shown in self.demonstrations)
+        return {
+            "verdicts": dict(plain),
+            "privileged_verdicts": dict(privileged),
+            "echo_share": echoes / kept if kept else None,
+        }

@@ -6,6 +6,7 @@ from hdpo.plan.hardware import Device, Use, device, use
 from hdpo.plan.memory import SEQUENCES
 from hdpo.plan.shape import Shape, study_shape
 from hdpo.plan.workload import Assumptions, Draw, Workload, assumptions, workload
+from hdpo.study.method import Method
 from hdpo.study.study import Study
 
 TAIL = 2.0  # the longest response of a batch, in mean lengths
@@ -102,10 +103,10 @@ def step_seconds(work: Workload, shape: Shape, machine: Machine, assumed: Assump
     }
 
 
-def run_seconds(study: Study, hardware: str, level: str, distills: bool, changes: dict | None = None) -> dict:
-    """Seconds of one training job by phase, and of its test job under `test`."""
+def run_seconds(study: Study, hardware: str, level: str, method: Method, changes: dict | None = None) -> dict:
+    """Seconds of one training job of an arm by phase, and of its test job under `test`."""
     shape, assumed = study_shape(study), assumptions(study, level, changes)
-    work, on = workload(study, assumed, distills), machine(study, hardware, level)
+    work, on = workload(study, assumed, method), machine(study, hardware, level)
     max_tokens = study.train.max_response_tokens
     phases = step_seconds(work, shape, on, assumed, max_tokens)
     answers = sum(draw.rows for draw in work.evaluation)
@@ -122,10 +123,8 @@ def run_seconds(study: Study, hardware: str, level: str, distills: bool, changes
 
 def study_seconds(study: Study, hardware: str, level: str, changes: dict | None = None) -> float:
     """Of all training and test jobs, one after the other; the base model is tested once more."""
-    grpo = run_seconds(study, hardware, level, distills=False, changes=changes)
-    hdpo = run_seconds(study, hardware, level, distills=True, changes=changes)
-    per_seed = sum(grpo.values()) + (len(study.runs) - 1) * sum(hdpo.values())
-    return len(study.seeds) * per_seed + grpo["test"]
+    runs = [run_seconds(study, hardware, level, method, changes) for method in study.methods]
+    return len(study.seeds) * sum(sum(seconds.values()) for seconds in runs) + runs[0]["test"]
 
 
 def disk_bytes(study: Study) -> dict[str, float]:

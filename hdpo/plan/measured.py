@@ -28,11 +28,10 @@ def compare(study: Study, folder: Path, hardware: str, changes: dict[str, float]
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: damaged, {error} is missing") from error
         run = study.run(name, seed)
-        distills = run.distill_weight > 0
-        planned = workload(study, assumptions(study, "likely", changes), distills).tokens()
+        planned = workload(study, assumptions(study, "likely", changes), run.method).tokens()
         pairs = {f"{kind} tokens": (planned[kind], tokens[kind]) for kind in tokens if planned.get(kind)}
         if timed:
-            seconds = run_seconds(study, hardware, "likely", distills, changes)
+            seconds = run_seconds(study, hardware, "likely", run.method, changes)
             pairs["seconds"] = (sum(seconds.values()) - seconds["test"], taken)
         common = {"run": name, "is_current": run.hash == run_hash}
         found += [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hdpo.plan.hardware import device
 from hdpo.plan.shape import Shape, study_shape
-from hdpo.plan.workload import Workload, assumptions, workload
+from hdpo.plan.workload import Workload, assumptions, extremes, workload
 from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
 
@@ -35,8 +35,8 @@ class Memory:
 
 
 def study_memory(study: Study, hardware: str, changes: dict[str, float] | None = None) -> Memory:
-    """Of the study's largest job, an HDPO run, at the high level of its assumptions."""
-    work = workload(study, assumptions(study, "high", changes), distills=True)
+    """Of the study's largest job at the high level of its assumptions."""
+    work = workload(study, assumptions(study, "high", changes), extremes(study)[-1])
     if hardware == "cpu":
         return memory(study, study_shape(study), work, False, study.hardware.memory_mb * 1e6, "hardware.memory_mb")
     found = device(hardware)
@@ -56,10 +56,8 @@ def require_gpu_memory(run: Run) -> None:
     except UserError:
         return
     found = torch.cuda.get_device_properties(0)
-    distills = run.distill_weight > 0
-    teachers = {"teachers": (run.teacher,) if distills else ()}
-    study = run.study.model_copy(update={"sweep": run.study.sweep.model_copy(update=teachers)})
-    work = workload(study, assumptions(study, "low"), distills)
+    study = run.study.model_copy(update={"methods": (run.method,)})
+    work = workload(study, assumptions(study, "low"), run.method)
     require_memory(memory(study, shape, work, True, found.total_memory, found.name), study)
 
 
@@ -82,12 +80,12 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: floa
     if width == 2:
         layer = shape.layer_matrix
         kept["bfloat16 copy"] = 2 * (shape.parameters if shards == 1 else shape.embedding + 2 * layer)
-    if "frozen" in study.sweep.teachers:
+    if any(method.teacher_kind == "frozen" for method in study.methods):
         kept["frozen teacher"] = width * shape.parameters / shards
     kept["context and libraries"] = CONTEXT["gpu" if on_gpu else "cpu"]
 
     update = kept | activations(study, shape, width, study.train.gradient_checkpointing)
-    if study.distill.offload_teacher and on_gpu:
+    if study.hardware.offload_teacher and on_gpu:
         update.pop("frozen teacher", None)
     if study.train.log_gradient_norms:
         update["gradient norms"] = state

@@ -10,7 +10,7 @@ from hdpo.plan.hardware import DEVICES, LEVELS, device, use
 from hdpo.plan.measured import compare
 from hdpo.plan.memory import Memory, require_memory, study_memory
 from hdpo.plan.shape import study_shape
-from hdpo.plan.workload import assumptions, workload
+from hdpo.plan.workload import assumptions, extremes, workload
 from hdpo.study.study import Study
 
 MEANING = {
@@ -84,8 +84,9 @@ def _assumptions(study: Study, hardware: str, changes: dict[str, float] | None) 
 def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     shape, assumed = study_shape(study), assumptions(study, "likely", changes)
     rows: dict[str, list[str]] = {}
-    for distills in (False, True):
-        work = workload(study, assumed, distills)
+    arms = extremes(study)
+    for method in arms:
+        work = workload(study, assumed, method)
         trained = training_flops(work, shape, recomputes=study.train.gradient_checkpointing)
         flops = {
             "rollout": work.steps * sampling_flops(work.rollout, shape),
@@ -98,7 +99,8 @@ def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
         for kind, tokens in work.tokens().items():
             rows.setdefault(kind, [kind]).extend([si(tokens), si(flops[kind])])
     title = "Response tokens and FLOPs of one run, likely"
-    return _table(title, ["", "GRPO tokens", "FLOPs", "HDPO tokens", "FLOPs"], list(rows.values()))
+    heads = [head for arm in arms for head in (f"{arm.run_name} tokens", "FLOPs")]
+    return _table(title, ["", *heads], list(rows.values()))
 
 
 def _memory(study: Study, hardware: str, found: Memory) -> str:
@@ -106,7 +108,7 @@ def _memory(study: Study, hardware: str, found: Memory) -> str:
     rows = [[name, *(gigabytes(phase.get(name)) for phase in (found.rollout, found.update))] for name in names]
     rows.append(["sum", gigabytes(sum(found.rollout.values())), gigabytes(sum(found.update.values()))])
     rows.append(["usable", gigabytes(found.available), gigabytes(found.available)])
-    table = _table("Memory per device, GB, HDPO, high", ["", "rollout", "update"], rows)
+    table = _table("Memory per device, GB, dearest run, high", ["", "rollout", "update"], rows)
     if study.train.backend != "vllm" or hardware == "cpu":
         return table
     share, total = study.hardware.rollout_memory, DEVICES[hardware].memory
@@ -116,15 +118,16 @@ def _memory(study: Study, hardware: str, found: Memory) -> str:
 
 def _seconds(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     rows: dict[str, list[str]] = {}
-    for distills in (False, True):
+    arms = extremes(study)
+    for method in arms:
         for level in LEVELS:
-            seconds = run_seconds(study, hardware, level, distills, changes)
+            seconds = run_seconds(study, hardware, level, method, changes)
             test = seconds.pop("test")
             for phase, value in (seconds | {"training job": sum(seconds.values()), "test job": test}).items():
                 rows.setdefault(phase, [phase]).append(duration(value))
     return _table(
         "Time of one job",
-        ["", *(f"{run} {level}" for run in ("GRPO", "HDPO") for level in LEVELS)],
+        ["", *(f"{arm.run_name} {level}" for arm in arms for level in LEVELS)],
         list(rows.values()),
     )
 
@@ -163,7 +166,7 @@ def _measured(study: Study, hardware: str, changes: dict[str, float] | None) -> 
 
 
 def _advice(study: Study, changes: dict[str, float] | None) -> str:
-    tokens = workload(study, assumptions(study, "likely", changes), distills=False).tokens()
+    tokens = workload(study, assumptions(study, "likely", changes), extremes(study)[0]).tokens()
     ratio = tokens["evaluation"] / tokens["rollout"]
     if ratio < 1:
         return ""

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 
 from hdpo.plan.hardware import LEVELS
+from hdpo.study.method import Method
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
@@ -68,6 +69,12 @@ def _countdown(study: Study, index: int) -> Assumptions:
     return Assumptions(prompt, chain if study.task.hint == "solution" else 6, response, *shares, scored=20000)
 
 
+def extremes(study: Study) -> list[Method]:
+    """The cheapest and the dearest arm by their privileged rollouts; one if there is no difference."""
+    arms = sorted(study.methods, key=lambda arm: (math.prod(arm.privileged_draw), arm.teacher_kind == "frozen"))
+    return [arms[0], arms[-1]] if math.prod(arms[-1].privileged_draw) else [arms[0]]
+
+
 @dataclass(frozen=True)
 class Draw:
     """A call of the sampler: `prompts` prompts of `prompt` tokens, `group` responses each."""
@@ -113,11 +120,12 @@ class Workload:
         }
 
 
-def workload(study: Study, assumed: Assumptions, distills: bool) -> Workload:
-    """Of one run of the study; `distills`: HDPO rather than GRPO."""
+def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
+    """What one run of the study's `method` draws and trains on."""
     train, evaluate, problems = study.train, study.evaluate, study.task.problems
-    cliffs = min(train.prompts_per_step * assumed.cliffs, study.distill.max_cliffs) if distills else 0.0
-    privileged = Draw(cliffs, study.distill.privileged_rollouts, assumed.prompt + assumed.hint, assumed.response)
+    most, tries = method.privileged_draw
+    cliffs = min(train.prompts_per_step * assumed.cliffs, most)
+    privileged = Draw(cliffs, tries, assumed.prompt + assumed.hint, assumed.response)
 
     def evaluation(count: int, samples: int) -> tuple[Draw, Draw]:
         return (

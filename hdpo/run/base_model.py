@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hdpo.learning.adamw import AdamW
+from hdpo.learning.optimizer import AdamW
 from hdpo.model.loading import load_policy
 from hdpo.model.policy import Sequences, completion_logits, encode
 from hdpo.study.schema import Pretrain

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from hdpo.learning.masters import round_into
-from hdpo.learning.metrics import MetricsFile
 from hdpo.learning.trainer import Trainer
 from hdpo.model.loading import hub_commit
 from hdpo.plan.memory import require_gpu_memory
 from hdpo.run.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
-from hdpo.run.evaluate import read_outcomes, write_outcomes
+from hdpo.run.metrics import MetricsFile
+from hdpo.run.outcomes import evaluate, read_outcomes, write_outcomes
 from hdpo.study.study import Run
 from hdpo.system import ranks
 from hdpo.system.files import lock, remove, write_atomic, write_record
@@ -45,17 +45,18 @@ def train_run(run: Run) -> Path:
         require_gpu_memory(run)
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
+    learner = trainer.learner
     commits = _hub_commits(trainer)  # now: the hub's newest may be another at the end
     name = f"run {run.name} seed {run.seed}"
     with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
-        checkpoint = load_checkpoint(state, run.hash, trainer.weights, trainer.optimizer)
-        round_into(trainer.policy, trainer.weights)
+        checkpoint = load_checkpoint(state, run.hash, learner.weights, learner.optimizer)
+        round_into(trainer.policy, learner.weights)
         done = checkpoint.step if checkpoint else 0
         before = (checkpoint.folder / METRICS).read_bytes() if checkpoint else b""
         metrics = MetricsFile(state / METRICS if ranks.is_main() else Path(os.devnull), before)
         evals = read_outcomes(checkpoint.folder / EVALS) if checkpoint else []
-        if done and ranks.is_main():
-            print(f"{name}: resuming after step {done}", flush=True)
+        if ranks.is_main():
+            _announce(run, name, done)
         with stop_signals() as stop:
             bar = progress(range(done, steps), name, shown=ranks.is_main())
             for step in bar:
@@ -78,6 +79,15 @@ def train_run(run: Run) -> Path:
     return run.folder
 
 
+def _announce(run: Run, name: str, done: int) -> None:
+    """Say where training goes on, or that an earlier state cannot be used because the code has changed since."""
+    others = sorted(run.state_folder.parent.glob(f"{run.name}-seed{run.seed}-{run.hash}-*"))
+    if done:
+        print(f"{name}: resuming after step {done}", flush=True)
+    elif others := [folder for folder in others if folder != run.state_folder and any(folder.glob("step-*"))]:
+        print(f"{name}: the code has changed since {others[-1]}; training starts anew", flush=True)
+
+
 def _hub_commits(trainer: Trainer) -> dict[str, str | None]:
     """Of the hub's model and data that the run has loaded."""
     study = trainer.run.study
@@ -90,13 +100,8 @@ def evaluate_during_training(trainer: Trainer, step: int) -> list[dict[str, Any]
     run, rows = trainer.run, []
     for split in TRAINING_SPLITS:
         random = generator(run.seed, f"evaluate {split}", step, trainer.policy.device)
-        outcomes = trainer.scorer.evaluate(
-            trainer.sampler,
-            trainer.task.problems(split),
-            run.study.evaluate.samples,
-            run.study.train.temperature,
-            random,
-        )
+        problems, samples = trainer.task.problems(split), run.study.evaluate.samples
+        outcomes = evaluate(trainer.scorer, trainer.sampler, problems, samples, run.study.train.temperature, random)
         rows += [{"step": step, "split": split} | outcome for outcome in outcomes]
     return rows
 
@@ -107,8 +112,8 @@ def _save(trainer: Trainer, step: int, evals: list[dict[str, Any]]) -> None:
         state,
         step,
         run.hash,
-        trainer.weights,
-        trainer.optimizer,
+        trainer.learner.weights,
+        trainer.learner.optimizer,
         write_metrics=lambda out: shutil.copyfile(state / METRICS, out),
         write_evals=lambda out: _write_evals(trainer, out, evals),
     )
@@ -124,7 +129,7 @@ def _hand_over(trainer: Trainer, evals: list[dict[str, Any]], record: dict) -> N
         return
     write_atomic(run.folder / METRICS, lambda out: shutil.copyfile(metrics, out))
     _write_evals(trainer, run.folder / EVALS, evals)
-    identity = {"run": run.name, "run_hash": run.hash, "seed": run.seed, "config": run.resolved}
+    identity = {"run": run.name, "run_hash": run.hash, "code": run.code, "seed": run.seed, "config": run.resolved}
     files = [*(run.folder / "model").iterdir(), run.folder / METRICS, run.folder / EVALS]
     write_record(run.folder / "run.json", record | {"tokens": _tokens(metrics)} | identity, files)
 
@@ -163,6 +168,5 @@ def _figures(record: dict) -> dict[str, str]:
     return {
         "reward": f"{record['reward']:.3f}",
         "cliffs": record["cliffs"],
-        "policy": f"{record['policy_loss']:.4f}",
-        "jsd": f"{record['distill_loss']:.4f}",
+        "loss": f"{record['loss']:.4f}",
     }

@@ -39,69 +39,8 @@ def _place(text: str) -> str:
 Place = Annotated[str, AfterValidator(_place)]
 
 
-def _distill_weight(weight: float) -> float:
-    if float(f"{weight:g}") != weight:
-        raise ValueError(f"{weight!r} has more than six significant digits, which its run's name cannot hold")
-    return abs(weight)  # −0 is 0
-
-
-# λ, as exact in the run's name, hdpo-<teacher>-<λ>, as in the file.
-DistillWeight = Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False), AfterValidator(_distill_weight)]
-
-
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Splits(Section):
-    """How many problems each split holds; the splits share no problem."""
-
-    train: Count
-    development: Count  # selects checkpoints and tuned the regime, never read by a verdict
-    validation: Count  # evaluated during training: "best over training" as the paper reports it
-    test: Count  # evaluated once, by the final weights: what the verdicts read
-
-
-class Countdown(Section):
-    name: Literal["countdown"]
-    seed: Natural  # of the problem set, not of a run
-    mixture: Mixture  # share of each problem size k
-    problems: Splits
-    hint: Literal["solution", "answer"] = "solution"  # y*: the whole reference chain, or its last step
-
-
-class MathTask(Section):
-    """What the data sets of written problems share."""
-
-    path: Place  # a name on the hub, or a local file or folder of Parquet or JSON lines of the same columns
-    revision: Place | None = None  # the hub's commit or tag; null: its newest
-    seed: Natural  # of the split
-    train_share: Annotated[float, Field(gt=0, lt=1)]  # of the rows; the rest is held out
-    repeated_problems: Literal["keep", "drop"] = "keep"  # keep: split by row, as the base framework does
-    problems: Splits  # `train` is an upper bound: over-long prompts are dropped
-    reward: Literal["hf_math_verify", "boxed"]  # the base framework's reading of an answer, or the last box only
-    reward_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0  # seconds for one answer
-    hint: Literal["solution", "answer"]  # y*: the worked solution or the final answer
-    templates: Place | None = None  # a folder with student.txt and <hint>.txt; null: the kit's own
-
-
-class OpenMathInstruct2(MathTask):
-    name: Literal["openmathinstruct2"]
-    path: Place = "nvidia/OpenMathInstruct-2"
-    split: Place = "train_1M"  # validation, test and development problems are held out of it too
-
-    @property
-    def data_splits(self) -> tuple[str, ...]:
-        return (self.split,)
-
-
-class Gsm8k(MathTask):
-    name: Literal["gsm8k"]
-    path: Place = "openai/gsm8k"
-
-    @property
-    def data_splits(self) -> tuple[str, ...]:
-        return ("train", "test")  # its own test problems are the study's
 
 
 class Model(Section):
@@ -158,31 +97,11 @@ class Train(Section):
     temperature: Positive = 1.0
     backend: Literal["transformers", "vllm"] = "transformers"
     optimizer: Optimizer
-    clip: Positive = 0.2  # ε of the ratio clip
-    importance_cap: Positive | None = None  # C of truncated importance sampling between sampler and trainer; null: none
-    baseline: Literal["leave_one_out", "mean"] = "leave_one_out"
-    normalize_advantages: bool = True  # divide by the standard deviation of the other rewards
     updates_per_batch: Count = 1  # optimiser steps on one batch of rollouts
     micro_batch_tokens: Count  # padded tokens per forward pass: memory, not mathematics
     gradient_checkpointing: bool = False  # keep each layer's input only and compute the rest twice: memory again
     checkpoint_every: Count  # steps
     log_gradient_norms: bool = False  # the norm of each loss term's gradient
-
-    @model_validator(mode="after")
-    def _group(self) -> "Train":
-        if self.baseline == "leave_one_out" and self.normalize_advantages and self.rollouts_per_prompt < 3:
-            raise ValueError("rollouts_per_prompt must be at least 3: a leave-one-out deviation needs two others")
-        return self
-
-
-class Distill(Section):
-    """HDPO's additions to GRPO (paper section 3.2)."""
-
-    top_k: Count = 64  # K: teacher logits kept; the vocabulary's size or more means the full divergence
-    tail: Literal["exact", "paper"] = "exact"  # ½·P_rest·ln 2, or P_rest·ln 2 as printed
-    privileged_rollouts: Count = 4  # per cliff prompt; the paper does not state it
-    max_cliffs: Count = 32  # per step
-    offload_teacher: bool = False  # a frozen teacher waits in the CPU's memory while it is not asked
 
 
 class Evaluate(Section):
@@ -201,18 +120,6 @@ class Evaluate(Section):
         return self
 
 
-class Sweep(Section):
-    teachers: tuple[Literal["drifting", "frozen"], ...]
-    distill_weights: tuple[DistillWeight, ...]
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "Sweep":
-        for key in ("teachers", "distill_weights"):
-            if len(set(getattr(self, key))) != len(getattr(self, key)):
-                raise ValueError(f"{key}: give each once")
-        return self
-
-
 class Hardware(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # CPU threads of a job, shared by its processes
     gpus: Natural = 0  # GPUs of a job, one process each
@@ -220,6 +127,7 @@ class Hardware(Section):
     sharding: Literal["shard", "replicate"] = "shard"  # weights and AdamW's state, where there are several processes
     memory_mb: Count = 2000
     rollout_memory: Annotated[float, Field(gt=0, lt=1)] = 0.4  # share of a GPU's memory that vLLM may take
+    offload_teacher: bool = False  # a frozen teacher waits in the CPU's memory while it is not asked
     minutes: Count = 240  # time limit of a job on a cluster; training goes on from its checkpoint
 
     @model_validator(mode="after")
@@ -249,8 +157,7 @@ def first_problem(error: ValidationError) -> str:
     """The first mistake as one line: key, what is wrong, what was found."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    tags = {"countdown", "openmathinstruct2", "gsm8k"}
-    key = ".".join(str(part)[:60] for i, part in enumerate(first["loc"]) if not (i == 1 and part in tags))
+    key = ".".join(str(part)[:60] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key; remove it or correct its spelling"

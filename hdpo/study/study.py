@@ -1,37 +1,38 @@
 """A study: one YAML file per scale, validated whole, resolved into one identity per run."""
 
-import re
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, field_validator, model_validator
 
+from hdpo.study.identity import content_hash, files_hash, weights_hash
+from hdpo.study.method import Method
 from hdpo.study.plain_yaml import read_yaml
+from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
-    Countdown,
-    Distill,
     Evaluate,
-    Gsm8k,
     Hardware,
-    MathTask,
     Model,
     Name,
     Natural,
-    NonNegative,
-    OpenMathInstruct2,
     Pretrain,
     Section,
-    Sweep,
     Train,
     as_tuples,
     first_problem,
 )
-from hdpo.study.sources import is_local, read_files
+from hdpo.study.task import TaskConfig
+from hdpo.system.code import code_hash
 from hdpo.system.errors import UserError
-from hdpo.system.files import json_sha256, sha256
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
+OLD_KEYS = {
+    "sweep": "list the runs under `methods`",
+    "distill": "move its keys to the hdpo entry of `methods`, and offload_teacher to `hardware`",
+}
+OLD_TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
+# What decides a run's weights, beside the modules of its method and of its task.
+WEIGHT_CODE = ("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks", "hdpo.system.rng")
 
 
 class Study(Section):
@@ -39,14 +40,33 @@ class Study(Section):
 
     name: Name  # results go to results/<name>/
     seeds: tuple[Natural, ...]
-    sweep: Sweep
-    task: Countdown | OpenMathInstruct2 | Gsm8k = Field(discriminator="name")
+    methods: tuple[Method, ...]  # the arms
+    task: SerializeAsAny[TaskConfig]
     model: Model
     pretrain: Pretrain | None
     train: Train
-    distill: Distill
     evaluate: Evaluate
-    hardware: Hardware = Hardware()
+    hardware: Hardware = Field(default=Hardware())
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _arms(cls, value: Any) -> Any:
+        if not isinstance(value, tuple | list) or not value:
+            raise ValueError("list at least one method, such as `- method: grpo`")
+        return tuple(arm for entry in value for arm in expand(entry))
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _task(cls, value: Any) -> Any:
+        if isinstance(value, TaskConfig):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise ValueError("expected a mapping with the task's name, as in config/small.yaml")
+        return task_class(value["name"]).model_validate(value)
+
+    @field_serializer("methods")
+    def _describe(self, methods: tuple[Method, ...]) -> list[dict[str, Any]]:
+        return [method.described for method in methods]
 
     @model_validator(mode="after")
     def _whole(self) -> "Study":
@@ -58,8 +78,6 @@ class Study(Section):
             raise ValueError("model.path is null, so pretrain must say how to train the base model")
         if self.model.revision is not None and self.base_is_local:
             raise ValueError("model.revision is a commit or tag of the hub, but model.path is no name there")
-        if isinstance(self.task, MathTask) and self.task.revision is not None and is_local(self.task):
-            raise ValueError("task.revision is a commit or tag of the hub, but task.path is a place here")
         if self.train.prompts_per_step > self.task.problems.train:
             raise ValueError("train.prompts_per_step is larger than task.problems.train")
         if self.train.max_response_tokens >= self.model.max_length:
@@ -74,15 +92,16 @@ class Study(Section):
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):
             raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
+        for method in self.methods:
+            method.check(self)
+        if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
+            raise ValueError(f"methods: {twice[0]} is listed twice")
         return self
 
     @property
     def runs(self) -> list[str]:
-        """Names of the study's runs: the baseline, then HDPO by teacher and λ."""
-        hdpo = [
-            f"hdpo-{teacher}-{weight:g}" for teacher in self.sweep.teachers for weight in self.sweep.distill_weights
-        ]
-        return ["grpo", *hdpo]
+        """Names of the study's runs, one for each arm, in the file's order."""
+        return [method.run_name for method in self.methods]
 
     @property
     def root(self) -> Path:
@@ -116,10 +135,9 @@ class Study(Section):
 
     @property
     def task_files(self) -> str | None:
-        """Hash of the templates and local data that a math task reads; None for a task that reads no file."""
-        if isinstance(self.task, Countdown):
-            return None
-        return files_hash(read_files(self.task))
+        """Hash of the local files that the task reads; None for a task that reads no file."""
+        files = self.task.files()
+        return files_hash(files) if files else None
 
     @property
     def identity(self) -> str:
@@ -129,57 +147,70 @@ class Study(Section):
     @property
     def base_hash(self) -> str:
         """Identity of the base model's evaluation: its weights, or the config that trains them."""
-        known = [self.base_path, self.base_weights, self.pretrain_hash if self.model.path is None else None]
-        return content_hash(known if self.model.revision is None else [*known, self.model.revision])
+        trained = self.pretrain_hash if self.model.path is None else None
+        return content_hash([self.base_path, self.model.revision, self.base_weights, trained])
 
     @property
     def pretrain_hash(self) -> str:
         return content_hash(self.pretrain.model_dump(mode="json") if self.pretrain else None)
 
+    @property
+    def evaluation_code(self) -> str:
+        """Hash of the code that decides what a model answers and how it is scored."""
+        return code_hash("hdpo.run.evaluate", type(self.task).__module__, within=(*WEIGHT_CODE, "hdpo.run.evaluate"))
+
     def run(self, name: str, seed: int) -> "Run":
-        """Resolve one run.
+        """Resolve one run, listed in the study or not.
 
         Raises:
-            UserError: `name` is neither `grpo` nor `hdpo-<drifting|frozen>-<λ>`, or the seed is negative.
+            UserError: `name` states no method with valid parameters, or the seed is negative.
         """
-        match = re.fullmatch(r"grpo|hdpo-(drifting|frozen)-(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
-        if match is None:
-            raise UserError(f"run {name!r}: expected grpo or hdpo-<drifting|frozen>-<λ>, as in hdpo-drifting-0.1")
+        listed = {method.run_name: method for method in self.methods}
         try:
-            return Run(study=self, name=name, seed=seed, teacher=match[1], distill_weight=float(match[2] or 0))
+            return Run(study=self, method=listed.get(name) or parse_run(name), seed=seed)
         except ValidationError as error:
             raise UserError(f"run {name!r}, seed {seed}: {first_problem(error)}") from error
 
 
 class Run(Section):
-    """One training run: the study plus method and seed. Its hash covers exactly what can change its weights."""
+    """One training run: the study plus arm and seed. Its hash covers exactly what can change its weights."""
 
     study: Study
-    name: str
+    method: SerializeAsAny[Method]
     seed: Natural
-    teacher: Literal["drifting", "frozen"] | None
-    distill_weight: NonNegative  # λ
+
+    @model_validator(mode="after")
+    def _suits(self) -> "Run":
+        self.method.check(self.study)
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.method.run_name
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """What decides the run's weights and its evaluations during training; nothing else."""
+        """The configuration that decides the run's weights and its evaluations during training; nothing else."""
         study = self.study.model_dump(mode="json")
         kept = {key: study[key] for key in ("task", "model", "train")}
         kept["task"]["problems"].pop("test")
-        if self.study.model.revision is None:  # so that runs from before there was such a key keep their hash
-            kept["model"].pop("revision")
         if self.study.task_files is not None:
             kept["task"]["files"] = self.study.task_files
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
         kept["pretrain"] = study["pretrain"] if self.study.model.path is None else None
         kept["base_weights"] = self.study.base_weights
-        kept["distill"] = study["distill"] if self.distill_weight > 0 else None
-        kept["teacher"] = self.teacher if self.distill_weight > 0 else None
-        return kept | {"distill_weight": self.distill_weight, "seed": self.seed}
+        return kept | {"method": self.method.described, "seed": self.seed}
 
     @property
     def hash(self) -> str:
         return content_hash(self.resolved)
+
+    @property
+    def code(self) -> str:
+        """Hash of the code that decides the run's weights: comments, docstrings and layout do not count."""
+        modules = [kind.__module__ for kind in (*type(self.method).__mro__, *type(self.study.task).__mro__)]
+        own = tuple(module for module in modules if module not in ("builtins", "abc") and "pydantic" not in module)
+        return code_hash("hdpo.learning.trainer", *own, within=(*WEIGHT_CODE, *own))
 
     @property
     def folder(self) -> Path:
@@ -188,43 +219,7 @@ class Run(Section):
     @property
     def state_folder(self) -> Path:
         """Where checkpoints live: not a workflow output, so a rerun after a kill finds them."""
-        return self.study.root / "state" / f"{self.name}-seed{self.seed}-{self.hash}"
-
-
-def content_hash(value: Any) -> str:
-    """First 12 hex digits of the SHA-256 of `value` as canonical JSON."""
-    return json_sha256(value)[:12]
-
-
-@cache
-def weights_hash(folder: Path) -> str:
-    """First 12 hex digits over the SHA-256 of a folder's safetensors files; of nothing where there are none.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
-    try:
-        return content_hash({path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))})
-    except OSError as error:
-        raise UserError(f"model.path {folder}: {error.filename or 'weights'}: {error.strerror}") from error
-
-
-def files_hash(paths: list[Path]) -> str:
-    """First 12 hex digits over the names and the SHA-256 of files.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
-    try:
-        return content_hash([[path.name, _known_sha256(path.resolve(), path.stat().st_mtime_ns)] for path in paths])
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from error
-
-
-@cache
-def _known_sha256(path: Path, changed: int) -> str:
-    """Large data files are read once per process, unless they change."""
-    return sha256(path)
+        return self.study.root / "state" / f"{self.name}-seed{self.seed}-{self.hash}-{self.code}"
 
 
 def load_study(path: str | Path) -> Study:
@@ -236,7 +231,21 @@ def load_study(path: str | Path) -> Study:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
+    _refuse_old_form(path, raw)
     try:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:
         raise UserError(f"config {path}: {first_problem(error)}") from error
+    except UserError as error:
+        raise UserError(f"config {path}: {error}") from error
+
+
+def _refuse_old_form(path: str | Path, raw: dict) -> None:
+    """Say in one line how a study file of version 0.1 must change."""
+    train = raw.get("train")
+    moved = [key for key in OLD_TRAIN_KEYS if isinstance(train, dict) and key in train]
+    for key, change in OLD_KEYS.items():
+        if key in raw:
+            raise UserError(f"config {path}: {key}: is of the old form; {change}, as in config/small.yaml")
+    if moved:
+        raise UserError(f"config {path}: train.{moved[0]}: is now a parameter of grpo and hdpo; move it to `methods`")

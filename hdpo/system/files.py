@@ -85,7 +85,9 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{path}: damaged, expected a mapping")
     stated = record.pop("sha256", None)
-    if stated is not None and stated != json_sha256(record):  # none: written before records had hashes
+    if stated is None or "files" not in record:
+        raise UserError(f"{path}: states no hashes; this version writes them, so run again")
+    if stated != json_sha256(record):
         raise UserError(f"{path}: altered since it was written (checksum); restore it, or delete it and run again")
     return record
 
@@ -93,15 +95,15 @@ def read_record(path: Path) -> dict[str, Any]:
 def verify_files(path: Path, *names: str) -> None:
     """Compare files, named relative to the record at `path`, with the hashes in it; all of them if none is named.
 
-    A record that states no hashes was written before records had any: there is nothing to compare.
-
     Raises:
         UserError: the record or a file is missing, damaged or altered.
     """
-    stated = read_record(path).get("files", {})
+    stated = read_record(path)["files"]
     for name in names or sorted(stated):
         file = path.parent / name
-        if name in stated and (not file.is_file() or sha256(file) != stated[name]):
+        if name not in stated:
+            raise UserError(f"{path}: states no hash of {name}; run again")
+        if not file.is_file() or sha256(file) != stated[name]:
             raise UserError(
                 f"{file}: missing, truncated or altered since {path.name} was written; restore it or run again"
             )

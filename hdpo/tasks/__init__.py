@@ -1,12 +1,11 @@
 """Tasks: where problems come from, what student and teacher are shown, and what counts as correct."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
-
-from hdpo.study.study import Study
+from typing import ClassVar
 
 SPLITS = ("train", "development", "validation", "test")
 TRAINING_SPLITS = ("development", "validation")  # evaluated during training; the test problems wait for the end
@@ -33,8 +32,8 @@ class Verdict(StrEnum):
     CRASHED = "crashed"
 
 
-class Task(Protocol):
-    """What the trainer and the evaluation need of a task; adding a task means writing this class."""
+class Task(ABC):
+    """What training and evaluation need of a task. Adding a task means writing this class and its `TaskConfig`."""
 
     verifier_can_fail: ClassVar[bool] = False  # it has more verdicts than right and wrong; metrics then count them
 
@@ -43,51 +42,38 @@ class Task(Protocol):
         """The commit of the hub that its data come from; None if they come from elsewhere."""
         return None
 
-    def problems(self, split: str) -> Sequence[Problem]: ...
+    @abstractmethod
+    def problems(self, split: str) -> Sequence[Problem]:
+        """The problems of one of `SPLITS`, in an order that never changes."""
 
+    @abstractmethod
     def student_prompt(self, problem: Problem) -> str:
         """x as text."""
-        ...
 
+    @abstractmethod
     def privileged_prompt(self, problem: Problem) -> str:
         """x ⊕ y* as text."""
-        ...
 
+    @abstractmethod
     def reward(self, problem: Problem, response: str) -> float:
         """R(x, y) in {0, 1}."""
-        ...
 
     def judge(self, problems: Sequence[Problem], responses: Sequence[str]) -> list[Verdict]:
-        """The verdict on each response to the problem beside it; verifiers that can fail override this.
+        """The verdict on each response to the problem beside it. Verifiers that can fail override this.
 
         Raises:
             NotFinite: a reward is neither 0 nor 1.
         """
         rewards = [self.reward(problem, text) for problem, text in zip(problems, responses, strict=True)]
         if odd := [reward for reward in rewards if reward not in (0, 1)]:
-            from hdpo.system.finite import NotFinite  # here, as it imports torch: the verifier's processes do without
+            from hdpo.system.finite import NotFinite  # imported here: the verifier's processes do without PyTorch
 
             raise NotFinite(f"rewards: {len(odd)} of {len(rewards)} neither 0 nor 1 (first: {odd[0]})")
         return [Verdict.CORRECT if reward == 1 else Verdict.WRONG for reward in rewards]
 
     def is_echo(self, problem: Problem, response: str) -> bool:
-        """Whether a response merely repeats y*, which the filter R = 1 cannot see."""
+        """Whether a response merely repeats y*. The filter R = 1 cannot see that."""
         return response.split() == problem.hint.split()
-
-
-def load_task(study: Study) -> Task:
-    """The study's task.
-
-    Raises:
-        UserError: a math task's prompt templates are missing or wrong.
-    """
-    if study.task.name == "countdown":
-        from hdpo.tasks.countdown import CountdownTask
-
-        return CountdownTask(study.task)
-    from hdpo.tasks.math import WrittenMath
-
-    return WrittenMath(study)
 
 
 def problem_set_hash(problems: Sequence[Problem]) -> str:

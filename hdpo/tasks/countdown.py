@@ -3,15 +3,18 @@
 import hashlib
 import random
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from hdpo.study.study import Countdown
+from hdpo.study.schema import Mixture, Natural
+from hdpo.study.task import TaskConfig
 from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, Problem, Task
 from hdpo.tasks.chains import MAX_VALUE, Chain, draw_chain, solves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from hdpo.study.study import Study
 
 # Share of all problems that belongs to each split, in SPLITS order: a problem's hash decides its split,
 # so splits are disjoint by construction, for training lists of any length and for pretraining streams alike.
@@ -47,12 +50,26 @@ def hint_text(chain: Chain, kind: str) -> str:
     return chain.text() if kind == "solution" else chain.step_texts()[-1]
 
 
+class Countdown(TaskConfig):
+    """Reach a target from a few numbers: the small world's task."""
+
+    name: Literal["countdown"]
+    seed: Natural  # of the problem set, not of a run
+    mixture: Mixture  # share of each problem size k
+
+    def load(self, study: "Study") -> "CountdownTask":
+        return CountdownTask(self)
+
+
 class CountdownTask(Task):
     """Problems are drawn from the config's seed alone, the same in every process and run."""
 
     def __init__(self, config: Countdown) -> None:
         self.config = config
-        self.problems = cache(self._draw)
+        self._drawn = cache(self._draw)
+
+    def problems(self, split: str) -> tuple[Problem, ...]:
+        return self._drawn(split)
 
     def _draw(self, split: str) -> tuple[Problem, ...]:
         """The split's problems, sizes in the mixture's proportions, in random order.

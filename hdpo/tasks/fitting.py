@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdpo.study.study import files_hash
+from hdpo.study.identity import files_hash
 from hdpo.system.files import json_sha256
 from hdpo.tasks import Problem
 from hdpo.tasks.prompts import chat_prompt

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hdpo.study.schema import MathTask
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.launch import is_first
 from hdpo.tasks import Problem, Task, Verdict
+from hdpo.tasks.config import MathTask
 from hdpo.tasks.fitting import FITS, Dropped, row_fits
 from hdpo.tasks.grading import BOX, grade, last_boxed
 from hdpo.tasks.prompts import chat_prompt, fill, read_templates
@@ -50,9 +50,12 @@ class WrittenMath(Task):
         self.templates = read_templates(self.config)
         self.room = study.model.max_length - study.train.max_response_tokens  # tokens that a prompt may have
         self.pool = WorkerPool(grade, study.hardware.threads_per_rank, self.config.reward_timeout)
-        self.problems = cache(self._problems)
+        self._known = cache(self._problems)
         self.part = cache(self._part)
         self.row_fits = cache(lambda split: row_fits(self, self.data[split]))
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        return self._known(split)
 
     @cached_property
     def tokenizer(self) -> Any:

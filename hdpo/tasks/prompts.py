@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from hdpo.study.schema import MathTask
-from hdpo.study.sources import template_files
 from hdpo.system.errors import UserError
+from hdpo.tasks.config import MathTask
+from hdpo.tasks.sources import template_files
 
 SLOT = re.compile(r"\{(problem|answer|solution)\}")
 

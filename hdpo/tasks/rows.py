@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hdpo.study.schema import Gsm8k, MathTask
-from hdpo.study.sources import SUFFIXES, data_files, is_local
 from hdpo.system.errors import UserError, brief
 from hdpo.tasks import Problem
+from hdpo.tasks.config import Gsm8k, MathTask
+from hdpo.tasks.sources import SUFFIXES, data_files, is_local
 
 CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's notes to a calculator, as in 48/2=<<48/2=24>>24
 

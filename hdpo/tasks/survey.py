@@ -8,7 +8,7 @@ from hdpo.model.loading import load_tokenizer
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
-from hdpo.tasks import SPLITS, load_task
+from hdpo.tasks import SPLITS
 from hdpo.tasks.math import Rows, WrittenMath
 from hdpo.tasks.rows import same_problem
 
@@ -21,7 +21,7 @@ def write_data_survey(study: Study) -> None:
     Raises:
         UserError: the task draws its problems itself, so that there is no data set to measure.
     """
-    task = load_task(study)
+    task = study.task.load(study)
     if not isinstance(task, WrittenMath):
         raise UserError(f"task.name {study.task.name}: generates its problems, each once; there is no data to measure")
     found = survey(task)
@@ -90,7 +90,7 @@ def print_prompts(study: Study, number: int) -> None:
     Raises:
         UserError: there is no such problem.
     """
-    task, tokenizer = load_task(study), load_tokenizer(study.base_path, study.model.revision)
+    task, tokenizer = study.task.load(study), load_tokenizer(study.base_path, study.model.revision)
     problems = task.problems("train")
     if number >= len(problems):
         raise UserError(f"--problem {number}: training problems are numbered 0 to {len(problems) - 1}")

@@ -11,7 +11,6 @@ from hdpo.model.loading import load_policy, load_tokenizer
 from hdpo.model.policy import Sequences, completion_logits, encode
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
-from hdpo.tasks import load_task
 from hdpo.theory.bounds import proposition1
 
 OTHER_SEED = "-other-seed"  # the folder beside the base model with the same model trained from another seed
@@ -22,7 +21,7 @@ def study_gaps(study: Study, base: Path) -> pd.DataFrame:
 
     The cross-model quantities are there if a model trained from another seed lies beside it.
     """
-    task, other = load_task(study), base.with_name(base.name + OTHER_SEED)
+    task, other = study.task.load(study), base.with_name(base.name + OTHER_SEED)
     problems = task.problems("development")
     return token_gaps(
         load_policy(base),

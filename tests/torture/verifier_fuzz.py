@@ -11,7 +11,7 @@ from torture.config_fuzz import ROOT, tally
 
 from hdpo.run.evaluate import Scorer
 from hdpo.study.study import load_study
-from hdpo.tasks import Problem, load_task
+from hdpo.tasks import Problem
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt
 
@@ -209,7 +209,7 @@ def fuzz_tokens(count: int) -> dict:
 
 def countdown():
     """The task; its own problems do not matter here."""
-    return load_task(load_study(ROOT / "config/smoke.yaml"))
+    return _task_of(load_study(ROOT / "config/smoke.yaml"))
 
 
 def run(quick: bool) -> list[dict]:

@@ -5,10 +5,10 @@ Kept apart from the tasks themselves, so that a run's identity can cover these f
 
 from pathlib import Path
 
-from hdpo.study.schema import MathTask
 from hdpo.system.errors import UserError
+from hdpo.tasks.config import MathTask
 
-TEMPLATES = Path(__file__).parents[1] / "tasks/templates"
+TEMPLATES = Path(__file__).parent / "templates"
 SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}  # and the `datasets` builder that reads them
 
 

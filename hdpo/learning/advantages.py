@@ -1,0 +1,34 @@
+"""Group advantages: how much better a rollout did than the others of its prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEVIATION_EPS = 1e-6
+
+
+def group_advantages(rewards: Tensor, baseline: str = "leave_one_out", normalize: bool = True) -> Tensor:
+    """Advantages A_i = (r_i − b_i) / (std_i + 1e-6), [P, G], from rewards [P, G].
+
+    `leave_one_out` (the paper's base framework): b_i is the mean of the *other* G−1 rewards and std_i their deviation,
+    with the framework's factor (G−1)/(G−2). Where std_i is 0 the difference stays undivided. `mean`: the group's own
+    mean and unbiased deviation (GRPO, arXiv:2402.03300).
+    """
+    group = rewards.shape[1]
+    if baseline == "leave_one_out":
+        others = rewards.sum(1, keepdim=True) - rewards
+        mean = others / (group - 1)
+        mean_square = (rewards.square().sum(1, keepdim=True) - rewards.square()) / (group - 1)
+    else:
+        mean = rewards.mean(1, keepdim=True).expand_as(rewards)
+        mean_square = rewards.square().mean(1, keepdim=True).expand_as(rewards)
+    difference = rewards - mean
+    if not normalize:
+        return difference
+    count = group - 1 if baseline == "leave_one_out" else group
+    variance = (mean_square - mean.square()).clamp_min(0) * count / (count - 1)
+    deviation = variance.where(variance > 1e-12, 0).sqrt()  # below this, only rounding is left
+    return (difference / (deviation + DEVIATION_EPS)).where(deviation > 0, difference)

@@ -1,0 +1,82 @@
+"""The privileged teacher: the same network, shown the reference solution."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from hdpo.learning.jsd import teacher_top_k
+from hdpo.model.policy import Sequences, completion_hidden, encode, per_token
+from hdpo.sampling.sampler import Sampler
+from hdpo.sampling.vllm_sampler import VllmSampler
+from hdpo.tasks import Problem
+from hdpo.tasks.scoring import Scorer
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """The paper's set T: correct privileged rollouts, under the student's prompt x and the teacher's x ⊕ y*."""
+
+    student: Sequences
+    teacher: Sequences  # the same completions, token for token
+    drawn: int  # privileged rollouts before the R = 1 filter
+    drawn_tokens: int
+    verdicts: Counter[str] = field(default_factory=Counter)  # of those drawn, as in `Judged`
+    echoes: int = 0  # demonstrations that only repeat y*, which R = 1 cannot see; counted where verdicts are
+
+    def __len__(self) -> int:
+        return len(self.student)
+
+
+NO_DEMONSTRATIONS = Demonstrations(Sequences([], []), Sequences([], []), 0, 0)
+
+
+class Teacher:
+    """A model that sees hints: the policy itself (drifting), or a copy with the initial weights (frozen)."""
+
+    def __init__(
+        self, model: nn.Module, sampler: Sampler | VllmSampler, scorer: Scorer, temperature: float, offload: bool
+    ) -> None:
+        """`offload`: the model waits in the CPU's memory while it is not asked."""
+        self.model, self.sampler, self.scorer, self.temperature = model, sampler, scorer, temperature
+        self.device, self.offload = model.device, offload
+        if offload:
+            model.to("cpu")
+
+    def demonstrate(self, problems: list[Problem], tries: int, random: torch.Generator) -> Demonstrations:
+        """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*), `tries` for each problem, kept if R = 1 (section 3.2)."""
+        if not problems:
+            return NO_DEMONSTRATIONS
+        task, tokenizer = self.scorer.task, self.scorer.tokenizer
+        prompts = encode(tokenizer, [task.privileged_prompt(problem) for problem in problems])
+        with self._at_hand():
+            privileged = self.sampler.sample(prompts, tries, self.temperature, random).sequences
+        judged = self.scorer.judge(problems, privileged.completions)  # [problems, tries]
+        kept = torch.nonzero(judged.rewards.flatten() >= 1).flatten().tolist()  # R = 1
+        teacher = privileged.select(kept)
+        plain = encode(tokenizer, [task.student_prompt(problem) for problem in problems])
+        student = Sequences([plain[i // tries] for i in kept], teacher.completions)
+        echoes = sum(task.is_echo(problems[i // tries], judged.texts[i]) for i in kept) if judged.verdicts else 0
+        tokens = int(privileged.lengths.sum())
+        return Demonstrations(student, teacher, len(privileged), tokens, judged.verdicts, echoes)
+
+    @torch.no_grad()
+    def targets(self, batches: list[Sequences], top_k: int) -> list[tuple[Tensor, Tensor]]:
+        """The teacher's top k at each completion token of each batch: log-probs and tokens, [M, K] each."""
+        largest = partial(teacher_top_k, k=top_k)
+        with self._at_hand():
+            hidden = (completion_hidden(self.model, batch) for batch in batches)
+            return [per_token(self.model, largest, states) for states in hidden]
+
+    @contextmanager
+    def _at_hand(self) -> Iterator[None]:
+        """Inside, the teacher is on its device; outside, an offloaded one waits in the CPU's memory."""
+        if self.offload:
+            self.model.to(self.device)
+        yield
+        if self.offload:
+            self.model.to("cpu")

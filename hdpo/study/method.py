@@ -1,0 +1,71 @@
+"""What a study file calls a method: a class with typed parameters and one training step.
+
+Subclass `Method`, declare the parameters as fields, and write `step`. The class is registered by being a file in
+`hdpo/methods/`, or by an entry point of an installed package (see `hdpo.study.registry`).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hdpo.study.schema import Section
+
+if TYPE_CHECKING:
+    from hdpo.learning.trainer import Trainer
+    from hdpo.study.study import Study
+
+
+class Method(Section, ABC):
+    """A training method with its parameters. One instance is one arm of a study."""
+
+    name: ClassVar[str]  # as study files write it
+    named: ClassVar[tuple[str, ...]] = ()  # parameters that every run's name shows, in this order
+
+    @abstractmethod
+    def step(self, trainer: "Trainer") -> None:
+        """One training step: draw, sample, score, and update the weights once or several times."""
+
+    def check(self, study: "Study") -> None:
+        """Raise ValueError with one line if the rest of the study does not suit this method."""
+
+    @property
+    def teacher_kind(self) -> Literal["drifting", "frozen"] | None:
+        """The teacher that the step asks for: the current weights, the initial weights, or none."""
+        return None
+
+    @property
+    def privileged_draw(self) -> tuple[int, int]:
+        """For the plan of cost: how many prompts a step shows with their hint at most, and tries for each."""
+        return (0, 0)
+
+    @property
+    def run_name(self) -> str:
+        """`hdpo-drifting-0.1`: the method, its named parameters, then `+key=value` for each that is not the default.
+
+        Raises:
+            ValueError: the name cannot hold a value exactly.
+        """
+        positions = "".join(f"-{as_name(key, getattr(self, key))}" for key in self.named)
+        fields = type(self).model_fields
+        others = [key for key in fields if key not in self.named and getattr(self, key) != fields[key].default]
+        return self.name + positions + "".join(f"+{key}={as_name(key, getattr(self, key))}" for key in others)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name and parameters, as a study file could state this arm."""
+        return {"method": self.name} | self.model_dump(mode="json")
+
+
+def as_name(key: str, value: Any) -> str:
+    """A parameter's value as part of a run's name, from which `registry.parse_run` reads it back."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        text = f"{value + 0.0:g}"  # −0 is 0
+        if not math.isclose(float(text), value, rel_tol=1e-15):
+            raise ValueError(f"{key}: {value!r} has more than six significant digits, too many for a run's name")
+        return text
+    text = str(value)
+    if not text or set(text) & set("+=/{} ") or not text.isprintable():
+        raise ValueError(f"{key}: {text!r} cannot be part of a run's name")
+    return text
