@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import torch
-from torture.config_fuzz import ROOT, tally
 
 from hdpo.run.evaluate import Scorer
 from hdpo.study.study import load_study
 from hdpo.tasks import Problem, load_task
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt
+from torture.config_fuzz import ROOT, tally
 
 LONGEST = 0.25  # seconds for one Countdown response, a megabyte long or not
 NUMBER = r"(0|[1-9][0-9]*)"

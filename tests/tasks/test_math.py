@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny
 
 from hdpo.cli import main
 from hdpo.study.study import load_study
@@ -21,6 +20,7 @@ from hdpo.tasks import SPLITS, Problem, Verdict, load_task
 from hdpo.tasks.math import WrittenMath
 from hdpo.tasks.rows import held_out
 from hdpo.tasks.survey import survey
+from helpers.studies import ROOT, tiny
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
 CHAT = (

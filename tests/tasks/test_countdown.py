@@ -5,7 +5,6 @@ import random
 from fractions import Fraction
 
 import pytest
-from conftest import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, load_task
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
+from helpers.studies import tiny
 
 
 def countdown(**changes):
