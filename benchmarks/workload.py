@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from hdpo.run.evaluate import Judged
+from hdpo.tasks.scoring import Judged
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import Problem, Task
 

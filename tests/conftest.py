@@ -1,40 +1,19 @@
 """Shared fixtures: a tiny study on Countdown and a random base model, no network, no training."""
 
 import contextlib
-import copy
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from hdpo.study.study import Study, load_study
-
-ROOT = Path(__file__).parents[1]
+from helpers.studies import write_study
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
-
-
-def tiny(**changes) -> dict:
-    """The smoke study as a plain dict; `changes` by dotted key written with __, as train__steps=3."""
-    study = copy.deepcopy(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()))
-    for key, value in changes.items():
-        section = study
-        *path, last = key.split("__")
-        for part in path:
-            section = section[part]
-        section[last] = value
-    return study
-
-
-def write_study(folder: Path, **changes) -> Path:
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(tiny(**changes)))
-    return path
 
 
 @pytest.fixture
@@ -81,7 +60,7 @@ def trained_base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def reported_folder(tmp_path_factory) -> Path:
     """A folder with a whole made-up study, for those who report it; copy it before changing anything."""
-    from reported_study import build
+    from helpers.reported_study import build
 
     folder = tmp_path_factory.mktemp("reported")
     with contextlib.chdir(folder):

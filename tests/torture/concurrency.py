@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hdpo.study.study import Run, load_study
 from torture.victims import (
     NAME,
     error_lines,
@@ -22,8 +23,6 @@ from torture.victims import (
     wait,
     workplace,
 )
-
-from hdpo.study.study import Run, load_study
 
 MANY = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 400, "sweep__teachers": ["frozen"]}
 

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from torture.victims import row
 
 from hdpo.run.workflow import load_plannable, load_study_or_exit
 from hdpo.system.errors import UserError
+from helpers.studies import ROOT
+from helpers.workflow import link_repository
+from torture.victims import row
 
-ROOT = Path(__file__).parents[2]
 LONGEST = 10.0  # seconds for reading one study twice, on a busy machine
 VALUES = [
     *(None, True, False, "", " ", "x", 0, -1, 1, 2, 3, 0.0, -0.0, 0.5, 1.0, -0.5, 1e-6, 1e6, 1e308, 5e-324),
@@ -189,8 +190,7 @@ def snakemake(folder: Path, study: str, *arguments: str, tools: str = "") -> sub
 def clone(folder: Path) -> Path:
     """A folder from which the workflow runs."""
     folder.mkdir()
-    for name in ("Snakefile", "profiles", "paper", "hdpo", "config"):
-        (folder / name).symlink_to(ROOT / name)
+    link_repository(folder)
     (folder / "results/reference").mkdir(parents=True)
     (folder / "results/reference/small").symlink_to(ROOT / "results/reference/small")
     return folder

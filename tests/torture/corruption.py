@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from torture.victims import fingerprint, output, row, the_run, train, wait, workplace
 
 from hdpo.claims.reader import Reader
 from hdpo.cli import main
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
+from torture.victims import fingerprint, output, row, the_run, train, wait, workplace
 
 EVALUATE = ["evaluate", "study.yaml", "--run", "hdpo-frozen-0.1", "--seed", "1"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 from torch import Tensor
+
 from torture.victims import NAME, row, snakemake, the_run, uninterrupted, workplace
 
 KINDS = ("*.csv", "*.tex", "*.png", "*.pdf", "*.parquet", "*.safetensors")

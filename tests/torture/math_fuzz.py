@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from torture.config_fuzz import tally
-from torture.verifier_fuzz import MARKS
-
 from hdpo.tasks.grading import grade
 from hdpo.tasks.workers import Crashed, WorkerPool
+from torture.config_fuzz import tally
+from torture.verifier_fuzz import MARKS
 
 
 @dataclass(frozen=True)

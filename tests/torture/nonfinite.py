@@ -14,13 +14,13 @@ from unittest.mock import patch
 
 import torch
 import yaml
-from torture.config_fuzz import ROOT, tally
 
 import hdpo.learning.trainer
 from hdpo.cli import main
 from hdpo.learning.trainer import Trainer
 from hdpo.study.study import load_study
 from hdpo.tasks.countdown import CountdownTask
+from torture.config_fuzz import ROOT, tally
 
 RUN, SEED, STEPS = "hdpo-drifting-0.1", 1, 4
 ARGUMENTS = ("--run", RUN, "--seed", str(SEED))

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import torch
-from torture.config_fuzz import ROOT, tally
 
-from hdpo.run.evaluate import Scorer
+from hdpo.tasks.scoring import Scorer
 from hdpo.study.study import load_study
 from hdpo.tasks import Problem
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt
+from torture.config_fuzz import ROOT, tally
 
 LONGEST = 0.25  # seconds for one Countdown response, a megabyte long or not
 NUMBER = r"(0|[1-9][0-9]*)"
@@ -209,7 +209,7 @@ def fuzz_tokens(count: int) -> dict:
 
 def countdown():
     """The task; its own problems do not matter here."""
-    return _task_of(load_study(ROOT / "config/smoke.yaml"))
+    return task_of(load_study(ROOT / "config/smoke.yaml"))
 
 
 def run(quick: bool) -> list[dict]:

@@ -18,10 +18,11 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from conftest import ROOT, write_study
 
 from hdpo.cli import main
 from hdpo.study.study import Run, load_study
+from helpers.studies import write_study
+from helpers.workflow import link_repository
 
 # Long enough to be hit anywhere, short enough for hundreds of tries: a step takes some hundredths of a second.
 STUDY = {
@@ -54,8 +55,7 @@ def workplace(within: str | None = None, **changes) -> Iterator[Path]:
     """A working directory with everything that the workflow reads, and study.yaml: `STUDY` with `changes`."""
     torch.set_num_threads(1)
     folder = Path(mkdtemp(prefix="hdpo-torture-", dir=within))
-    for name in ("Snakefile", "profiles", "paper", "hdpo", "config"):
-        (folder / name).symlink_to(ROOT / name)
+    link_repository(folder)
     write_study(folder, **{"model__path": str(base_model())} | STUDY | changes)
     before = Path.cwd()
     os.chdir(folder)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+
+from helpers.studies import ROOT
 
 pytest.importorskip("vllm")
 

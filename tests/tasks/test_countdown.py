@@ -5,7 +5,6 @@ import random
 from fractions import Fraction
 
 import pytest
-from conftest import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +14,11 @@ from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
+from helpers.studies import tiny
 
 
 def countdown(**changes):
-    return load_task(Study.model_validate(as_tuples(tiny(**changes))))
+    return task_of(Study.model_validate(as_tuples(tiny(**changes))))
 
 
 def all_solutions(numbers: tuple[int, ...], target: int) -> set[str]:

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, write_study
-from test_workflow import planned, snakemake
 
 from hdpo.cli import main
 from hdpo.study.study import load_study
 from hdpo.system import devices
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
+from helpers.studies import ROOT, write_study
+from helpers.workflow import link_repository, planned, snakemake
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +107,7 @@ def test_gpus_that_are_not_there_are_one_line(tmp_path, monkeypatch, capsys):
 def folder(tmp_path_factory):
     """The workflow in a folder of its own."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("Snakefile", "profiles", "paper", "hdpo", "config"):
-        (folder / name).symlink_to(ROOT / name)
+    link_repository(folder)
     return folder
 
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
@@ -31,6 +30,7 @@ from hdpo.plan.workload import Assumptions, Draw, assumptions, workload
 from hdpo.run.train import train_run
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
+from helpers.studies import ROOT
 
 REFERENCE = ROOT / "results/reference/small"
 PAPER = "Qwen/Qwen2.5-Math-1.5B-Instruct"

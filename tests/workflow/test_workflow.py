@@ -1,29 +1,20 @@
 """The workflow end to end on a study small enough for a test; then what it does when run again."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, tiny
 
-
-def snakemake(folder: Path, study: str, *arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", f"study={study}", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+from helpers.studies import ROOT, tiny
+from helpers.workflow import link_repository, planned, snakemake
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A folder in which the whole workflow has run once."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("Snakefile", "profiles", "paper", "hdpo", "config"):
-        (folder / name).symlink_to(ROOT / name)
+    link_repository(folder)
     study = tiny(name="mini", seeds=[1], sweep__teachers=["frozen"], pretrain__steps=40, train__steps=3)
     (folder / "mini.yaml").write_text(yaml.safe_dump(study))
     done = snakemake(folder, "mini.yaml")
@@ -52,11 +43,6 @@ def test_leaves_tables_figures_and_verdicts(finished):
 def test_a_second_run_does_nothing(finished):
     again = snakemake(finished, "mini.yaml", "--dry-run")
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
-
-
-def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
-    """Jobs per rule from a dry run's table."""
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M)}
 
 
 def test_a_new_lambda_trains_only_itself(finished):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
-from synthetic import REPOSITORY, make_study, set_up_repository, write_everything
 
 from hdpo.claims.check import write_check
 from hdpo.claims.results import write_summary
@@ -14,6 +13,8 @@ from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system.files import write_json
+from helpers.studies import ROOT
+from helpers.synthetic import make_study, set_up_repository, write_everything
 
 MACHINE = {
     "versions": {"python": "3.11.7", "torch": "2.13.0"},
@@ -46,7 +47,7 @@ What they say.
 def set_up_sources(folder: Path) -> None:
     """The repository's data for reports, and the report's own source."""
     set_up_repository(folder)
-    for source in [*(REPOSITORY / "paper").glob("*.typ"), *(REPOSITORY / "paper").glob("*.yml")]:
+    for source in [*(ROOT / "paper").glob("*.typ"), *(ROOT / "paper").glob("*.yml")]:
         (folder / "paper" / source.name).write_bytes(source.read_bytes())
 
 

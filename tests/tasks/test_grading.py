@@ -177,7 +177,7 @@ def test_workers_serve_a_thread_too_and_end_with_the_pool(pool):
 def test_no_worker_outlives_a_killed_parent():
     """The idle worker sees the closed pipe, the stuck one dies of its timer."""
     code = (
-        "from test_reward import WorkerPool, behave, threading, time\n"
+        "from test_grading import WorkerPool, behave, threading, time\n"
         "pool = WorkerPool(behave, 2, 1.0)\n"
         "pool.map([('warm',)] * 2)\n"
         "print(*[worker.process.pid for worker in pool.workers], flush=True)\n"

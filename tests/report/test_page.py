@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reported_study import set_up_sources, verdicts, write_record, write_theory_table
-from synthetic import make_study
 
 from hdpo.report.page import csp_hash, embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
+from helpers.reported_study import set_up_sources, verdicts, write_record, write_theory_table
+from helpers.synthetic import make_study
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import ttest_rel
-from synthetic import set_up_repository
 
 from hdpo.audit.audit import audit, write_audit
 from hdpo.audit.findings import findings
@@ -20,6 +19,7 @@ from hdpo.claims.reported import COLUMNS, REPORTED, reported_scores
 from hdpo.stats.proportions import Paired
 from hdpo.stats.selection import Difficulty
 from hdpo.system.errors import UserError
+from helpers.synthetic import set_up_repository
 
 
 @pytest.fixture(scope="module")

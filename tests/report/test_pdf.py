@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reported_study import MACHINE, set_up_sources, verdicts, write_record, write_theory_table
-from synthetic import REPOSITORY, make_study
 
 from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import reported_scores
@@ -24,6 +22,9 @@ from hdpo.report.reasons import reason, rule_in_words
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.theory.checks import draw_figures
+from helpers.reported_study import MACHINE, set_up_sources, verdicts, write_record, write_theory_table
+from helpers.studies import ROOT
+from helpers.synthetic import make_study
 
 pytest.importorskip("typst")
 
@@ -94,7 +95,7 @@ def test_nothing_run_is_a_report_that_says_so(empty):
 def test_one_seed_and_a_study_of_the_papers_scale_can_be_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_up_sources(tmp_path)
-    text = text_of(write_pdf(load_study(REPOSITORY / "config" / "paper.yaml")))
+    text = text_of(write_pdf(load_study(ROOT / "config" / "paper.yaml")))
     assert "OpenMathInstruct-2" in text and "gives no estimate of run-to-run variance" in text
     assert "small world" not in text
 
@@ -120,7 +121,7 @@ def typed_numbers(source: str) -> list[str]:
 
 
 def test_no_number_is_typed_in_its_text():
-    source = (REPOSITORY / "paper" / "report.typ").read_text()
+    source = (ROOT / "paper" / "report.typ").read_text()
     assert typed_numbers(source) == []
     for typed in ("We used 3 seeds.", "It gains 1.2 points.", "In 95 % of cases."):
         assert typed_numbers(source + "\n" + typed) == [typed]

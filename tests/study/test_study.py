@@ -2,11 +2,11 @@
 
 import pytest
 import yaml
-from conftest import ROOT, tiny, write_study
 
 from hdpo.cli import main
 from hdpo.study.study import load_study, weights_hash
 from hdpo.system.errors import UserError
+from helpers.studies import ROOT, tiny, write_study
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "tenfold", "gpu1", "paper"])

@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-import ranks_program
 import torch
-from conftest import ROOT, write_study
 from safetensors.torch import load_file
 
 from hdpo.cli import main
@@ -21,6 +19,8 @@ from hdpo.run.train import train_run
 from hdpo.study.study import load_study
 from hdpo.system import launch, ranks
 from hdpo.system.errors import UserError
+from helpers import ranks_program
+from helpers.studies import ROOT, write_study
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
@@ -61,7 +61,7 @@ def folder(tmp_path_factory, base_folder) -> Path:
 def two(folder) -> dict:
     """The results of two processes, started by torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = [str(ROOT / "tests/ranks_program.py"), str(folder), str(folder / "two.pt")]
+    program = [str(ROOT / "tests/helpers/ranks_program.py"), str(folder), str(folder / "two.pt")]
     done = subprocess.run([*torchrun, *program], env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-4000:]
     return torch.load(folder / "two.pt", weights_only=True)

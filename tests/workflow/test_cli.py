@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, write_study
-from synthetic import make_study
 
 from hdpo.cli import main
 from hdpo.report.cost import stage_costs, write_bench
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
+from helpers.studies import ROOT, write_study
+from helpers.synthetic import make_study
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hdpo.run.evaluate import write_outcomes
+from hdpo.run.outcomes import write_outcomes
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import problem_set_hash
+from helpers.studies import ROOT
 
-REPOSITORY = Path(__file__).parent.parent
 STEPS, EVERY, SAMPLES, TEST_SAMPLES = 40, 10, 8, 16
 
 # The smoke study, resized: what is not named here does not matter to those who read results.
@@ -28,7 +28,7 @@ CHANGES = {
 
 def tiny_config(**changes) -> dict:
     """The made-up study as plain data; `changes` replace keys section by section."""
-    config = yaml.safe_load((REPOSITORY / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
     for layer in (CHANGES, changes):
         for key, value in layer.items():
             config[key] = config[key] | value if isinstance(value, dict) else value
@@ -101,7 +101,7 @@ def set_up_repository(folder: Path) -> None:
     (folder / "paper").mkdir()
     (folder / "config").mkdir()
     for name in ("reported.csv", "claims.yaml"):
-        (folder / "paper" / name).write_bytes((REPOSITORY / "paper" / name).read_bytes())
+        (folder / "paper" / name).write_bytes((ROOT / "paper" / name).read_bytes())
     paper = yaml.safe_dump(tiny_config(name="paper", seeds=[42], distill={"top_k": 32}))
     (folder / "config" / "paper.yaml").write_text(paper, encoding="utf-8")
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny
 
 from hdpo.cli import main
 from hdpo.study.study import load_study
@@ -21,6 +20,7 @@ from hdpo.tasks import SPLITS, Problem, Verdict
 from hdpo.tasks.math import WrittenMath
 from hdpo.tasks.rows import held_out
 from hdpo.tasks.survey import survey
+from helpers.studies import ROOT, tiny
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
 CHAT = (
@@ -94,7 +94,7 @@ def write_study(folder: Path, **changes) -> Path:
 def make_task(folder: Path, rows: list[dict] | None = None, **changes):
     if rows is not None:
         write_rows(folder / "data/train_1M.jsonl", rows)
-    return _task_of(load_study(write_study(folder, **changes)))
+    return task_of(load_study(write_study(folder, **changes)))
 
 
 def numbers(task, split: str) -> list[int]:
@@ -343,7 +343,7 @@ def test_verdicts_come_in_order_and_equal_answers_are_judged_once(folder):
 
 
 def test_countdown_judges_by_its_reward(make_study):
-    task = _task_of(make_study())
+    task = task_of(make_study())
     problem = task.problems("test")[0]
     assert task.judge([problem] * 2, [problem.hint, "1 + 1 = 2"]) == [Verdict.CORRECT, Verdict.WRONG]
     assert task.is_echo(problem, problem.hint) and not task.is_echo(problem, "1 + 1 = 2")
@@ -414,7 +414,7 @@ def test_commands_print_and_write_what_they_measure(folder, capsys, make_study):
     assert "validation: 4 problems, 4 distinct, 0 of them (0.0 %) also in training" in capsys.readouterr().out
     written = json.loads((folder / "results/smoke/data.json").read_text())
     assert written["rows"] == {"train_1M": 40} and written["prompt_limit"] == 400
-    task = load_task(load_study(study))
+    task = task_of(load_study(study))
     problem = task.problems("train")[7]
     student, teacher = task.student_prompt(problem), task.privileged_prompt(problem)
     assert written["splits"]["train"]["tokens"]["student_prompt"] == [len(student)] * 3
@@ -464,7 +464,7 @@ def test_a_run_trains_and_is_evaluated_on_written_problems(folder):
     done = subprocess.run([sys.executable, "-m", "hdpo.cli", "train", *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert main(["evaluate", *options]) == 0
-    run, task = load_study(path).run("hdpo-drifting-0.1", 1), load_task(load_study(path))
+    run, task = load_study(path).run("hdpo-drifting-0.1", 1), task_of(load_study(path))
     steps = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert [(step["reward"], step["cliffs"], step["demonstrations"]) for step in steps] == [(0, 2, 0)] * 2
     outcomes = pd.read_parquet(run.study.root / "eval/hdpo-drifting-0.1/seed1.parquet")

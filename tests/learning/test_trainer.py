@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hdpo.learning.jsd import top_k_jsd
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer, learning_rate
+from hdpo.learning.trainer import Trainer
 from hdpo.model.policy import Sequences, completion_logits, encode, token_logp
 from hdpo.sampling.sampler import Rollouts
 from hdpo.system.errors import UserError

@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, tiny, write_study
-from reported_study import set_up_sources
-from torture import config_fuzz, nonfinite, verifier_fuzz
 
 from hdpo.learning.metrics import MetricsFile
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
@@ -23,12 +20,15 @@ from hdpo.model.policy import Sequences, encode
 from hdpo.report.page import write_page
 from hdpo.report.pdf import write_pdf
 from hdpo.report.tables import write_tables
-from hdpo.run.evaluate import Scorer
+from hdpo.tasks.scoring import Scorer
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.system.finite import NotFinite, located, require_finite
 from hdpo.system.rng import generator
+from helpers.reported_study import set_up_sources
+from helpers.studies import ROOT, tiny, write_study
+from torture import config_fuzz, nonfinite, verifier_fuzz
 
 SOURCES = [path for folder in ("hdpo", "paper", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))]
 

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+from hdpo.learning.advantages import group_advantages
+from hdpo.learning.cliffs import cliff_mask
+from hdpo.learning.policy_gradient import clipped_surrogate, truncated_importance
 
 
 def rewards_with(successes: int, group: int = 16) -> torch.Tensor:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
-from synthetic import make_study, set_up_repository, write_everything, write_training
 
 from hdpo.claims.results import Results
 from hdpo.report.curve_selection import curve_selection, detrended, lag_one, noise_sd, optimism
@@ -14,6 +13,7 @@ from hdpo.stats.selection import (
     simulated_best,
     simulated_maximum,
 )
+from helpers.synthetic import make_study, set_up_repository, write_everything, write_training
 
 
 def test_maximum_of_independent_evaluations_by_known_values():

@@ -24,7 +24,7 @@ from benchmarks.startup import parse_import_times
 from benchmarks.timing import alternate, ratio
 from hdpo.learning.trainer import Trainer
 from hdpo.plan.shape import Shape
-from hdpo.run.evaluate import Judged
+from hdpo.tasks.scoring import Judged
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
 

@@ -6,14 +6,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import (
-    make_study,
-    set_up_repository,
-    write_everything,
-    write_final,
-    write_metrics,
-    write_training,
-)
 
 from hdpo.claims.check import check_claims, write_check
 from hdpo.claims.claims import (
@@ -35,6 +27,14 @@ from hdpo.render.formats import latex, points
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.system.errors import UserError
+from helpers.synthetic import (
+    make_study,
+    set_up_repository,
+    write_everything,
+    write_final,
+    write_metrics,
+    write_training,
+)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from conftest import ROOT
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
@@ -16,6 +15,7 @@ from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
 from hdpo.model.policy import Sequences
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
+from helpers.studies import ROOT
 
 TINY = Size("tiny", hidden=32, layers=2, heads=2, prompts=4, group=4)
 
