@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
-from synthetic import REPOSITORY, make_study, set_up_repository, write_everything
+from synthetic import make_study, write_everything
 
 from hdpo.claims.check import write_check
 from hdpo.claims.results import write_summary
@@ -41,13 +41,6 @@ What they say.
 
 ![A plot that is there](plot.png)
 """
-
-
-def set_up_sources(folder: Path) -> None:
-    """The repository's data for reports, and the report's own source."""
-    set_up_repository(folder)
-    for source in [*(REPOSITORY / "paper").glob("*.typ"), *(REPOSITORY / "paper").glob("*.yml")]:
-        (folder / "paper" / source.name).write_bytes(source.read_bytes())
 
 
 def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
@@ -86,7 +79,6 @@ def write_audit_page(study: Study) -> None:
 
 def build(folder: Path) -> Study:
     """The whole made-up study in `folder`, which must be the working directory."""
-    set_up_sources(folder)
     study = make_study(folder)
     write_everything(study, effect=0.05)
     write_base(study)

@@ -14,7 +14,6 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, tiny, write_study
-from reported_study import set_up_sources
 from torture import config_fuzz, nonfinite, verifier_fuzz
 
 from hdpo.learning.metrics import MetricsFile
@@ -220,7 +219,6 @@ def test_a_page_embeds_no_image_from_elsewhere(enter_copy, reported_folder):
 def test_a_hostile_model_path_is_text_in_every_form(tmp_path, monkeypatch):
     path = r"./<script>alert(1)</script> \input x $x$ #panic() *b* | % & _ ~ ^"
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     study = load_study(write_study(tmp_path, name="shown", model__path=path, pretrain=None))
     write_tables(study)
     shown = r"</script> \textbackslash{}input x \$x\$ \#panic() *b* | \% \& \_ \textasciitilde{} \textasciicircum{}"

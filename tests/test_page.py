@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reported_study import set_up_sources, verdicts, write_record, write_theory_table
+from reported_study import verdicts, write_record, write_theory_table
 from synthetic import make_study
 
 from hdpo.report.page import csp_hash, embedded_image, write_page
@@ -164,7 +164,6 @@ def test_the_processes_of_a_run_are_shown_beside_its_hardware(study, page):
 
 def test_nothing_run_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     text = write_page(make_study(tmp_path)).read_text()
     assert "0 of 21 planned training runs" in text and text.count(">not run<") > 40
     assert "<img" not in text and Elements(text).open == []

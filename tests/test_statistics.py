@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import make_study, set_up_repository, write_everything
+from synthetic import make_study, write_everything
 
 from hdpo.claims.claims import Direction, load_claims
 from hdpo.claims.results import Results, compare
@@ -17,7 +17,6 @@ from hdpo.stats.power import holm
 def study(tmp_path, monkeypatch):
     """An empty study; nothing is run."""
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     return make_study(tmp_path)
 
 
@@ -25,7 +24,6 @@ def study(tmp_path, monkeypatch):
 def made(tmp_path_factory):
     """A study with a planted effect; two runs lack a seed."""
     folder = tmp_path_factory.mktemp("made")
-    set_up_repository(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         study = make_study(folder)
