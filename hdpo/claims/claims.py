@@ -1,4 +1,4 @@
-"""The claims as data, and the rules that turn numbers into verdicts; hdpo/paper/claims.yaml gives the rules in words."""
+"""The claims as data, and the rules, which turn numbers into verdicts and which claims.yaml gives in words."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -40,12 +40,10 @@ def compile_report(folder: Path) -> bytes:
     """The PDF of `folder`/paper/report.typ with the data at `folder`/results/report.json.
 
     Raises:
-        UserError: Typst is not installed, or does not accept the source; holds its first complaint.
+        UserError: Typst does not accept the source; holds its first complaint.
     """
-    try:
-        import typst
-    except ImportError as error:
-        raise UserError("the report needs the package typst: pip install typst") from error
+    import typst
+
     try:
         return typst.compile(
             str(folder / "paper" / "report.typ"),
