@@ -1,5 +1,8 @@
 """HDPO reproducibility study kit (arXiv:2603.23871).
 
+The names in `__all__` are the library: losses, advantages, the cliff mask, the teacher's targets, statistics and study
+loading. Each is imported when it is first used, so `import hdpo` costs nothing and needs no extra.
+
 Dimension letters, used in shape comments and docstrings throughout the package:
 
     P  prompts of a step               G  rollouts per prompt
@@ -9,4 +12,51 @@ Dimension letters, used in shape comments and docstrings throughout the package:
     S  seeds                           Q  evaluation problems
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdpo.learning.jsd import jsd_k, teacher_top_k, top_k_jsd
+    from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+    from hdpo.stats.paired import Estimates, bootstrap, contrast
+    from hdpo.stats.passk import any_of_k, pass_at_k
+    from hdpo.study.study import Study, load_study
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Estimates",
+    "Study",
+    "any_of_k",
+    "bootstrap",
+    "cliff_mask",
+    "clipped_surrogate",
+    "contrast",
+    "group_advantages",
+    "jsd_k",
+    "load_study",
+    "pass_at_k",
+    "teacher_top_k",
+    "top_k_jsd",
+    "truncated_importance",
+]
+
+HOMES = {
+    "hdpo.learning.jsd": ("jsd_k", "teacher_top_k", "top_k_jsd"),
+    "hdpo.learning.policy_gradient": ("cliff_mask", "clipped_surrogate", "group_advantages", "truncated_importance"),
+    "hdpo.stats.paired": ("Estimates", "bootstrap", "contrast"),
+    "hdpo.stats.passk": ("any_of_k", "pass_at_k"),
+    "hdpo.study.study": ("Study", "load_study"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name from its home (PEP 562)."""
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'hdpo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

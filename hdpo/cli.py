@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from hdpo.study.study import load_study
+from hdpo.study.study import Study, load_study
 from hdpo.system.allocator import keep_freed_memory
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
@@ -29,6 +29,12 @@ STAGES = {
     "page": ("hdpo.report.page", "write_page", "one self-contained HTML summary"),
     "bench": ("hdpo.report.cost", "write_bench", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
+}
+# Modules that a core install lacks, and the extra that brings them.
+EXTRAS = {
+    **dict.fromkeys(["datasets", "math_verify"], "math"),
+    **dict.fromkeys(["pandas", "scipy", "matplotlib", "seaborn", "jinja2", "PIL", "typst", "tabulate"], "report"),
+    "vllm": "vllm",
 }
 
 
@@ -98,6 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _dispatch(options, arguments) or 0
     except UserError as error:
         return _fail(str(error), 2)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        return _fail(f'needs the extra "{extra}"; pip install "hdpo[{extra}]"', 2, who=f"hdpo {options.command}")
     except OSError as error:
         line = disk_error(error)
         if line is None:
@@ -118,11 +129,21 @@ def _terminate(number: int, _frame) -> None:
     raise Interrupted(number, "terminated")
 
 
-def _fail(line: str, code: int) -> int:
+def _fail(line: str, code: int, who: str = "hdpo") -> int:
     if may_speak(is_echo=False):
         with contextlib.suppress(OSError):  # the log may lie on the disk that is full
-            print(f"hdpo: {line}", file=sys.stderr, flush=True)
+            print(f"{who}: {line}", file=sys.stderr, flush=True)
     return code
+
+
+def _join_ranks(study: Study) -> None:
+    from hdpo.system import ranks
+
+    end_with_parent()
+    count, prompts = int(os.environ["WORLD_SIZE"]), study.train.prompts_per_step  # torchrun chooses its own count
+    if prompts % count:
+        raise UserError(f"train.prompts_per_step is {prompts}, which {count} processes do not divide")
+    ranks.start(study.hardware.threads_per_rank, on_gpu=study.hardware.gpus > 0)
 
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
@@ -136,10 +157,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     if runs_model and study.hardware.ranks > 1 and not is_rank():
         return launch(study.hardware.ranks, arguments)
     if runs_model and is_rank():
-        from hdpo.system import ranks
-
-        end_with_parent()
-        ranks.start(study)
+        _join_ranks(study)
     if options.command == "base":
         from hdpo.run.base_model import train_base
 

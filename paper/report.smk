@@ -7,8 +7,8 @@ FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 rule tables:
     input:
         rules.summary.output,
-        "paper/reported.csv",
-        "config/paper.yaml",
+        "hdpo/paper/reported.csv",
+        "hdpo/paper/hyperparameters.csv",
         study=STUDY,
     output:
         [
@@ -27,7 +27,7 @@ rule tables:
 rule figures:
     input:
         rules.summary.output,
-        "paper/reported.csv",
+        "hdpo/paper/reported.csv",
         "hdpo/report/figures.py",
         study=STUDY,
     output:
@@ -68,8 +68,8 @@ rule theory:
 
 rule audit:
     input:
-        "paper/reported.csv",
-        "paper/claims.yaml",
+        "hdpo/paper/reported.csv",
+        "hdpo/paper/claims.yaml",
         study=STUDY,
     output:
         report(f"{ROOT}/audit/audit.csv", category="Audit", caption="captions/audit.rst", labels={"table": "audit"}),
@@ -83,7 +83,7 @@ rule audit:
 rule statistics:
     input:
         rules.summary.output,
-        "paper/claims.yaml",
+        "hdpo/paper/claims.yaml",
         study=STUDY,
     output:
         report(
@@ -104,8 +104,8 @@ rule check:
     input:
         rules.summary.output,
         rules.theory.output,
-        "paper/reported.csv",
-        "paper/claims.yaml",
+        "hdpo/paper/reported.csv",
+        "hdpo/paper/claims.yaml",
         study=STUDY,
     output:
         report(f"{ROOT}/check.csv", category="Verdicts", caption="captions/check.rst", labels={"table": "verdicts"}),
@@ -125,7 +125,7 @@ rule report:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("paper/{name}", name=["report.typ", "style.typ", "references.yml"]),
+        expand("hdpo/paper/{name}", name=["report.typ", "style.typ", "references.yml"]),
         study=STUDY,
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),

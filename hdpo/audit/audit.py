@@ -48,7 +48,7 @@ class Audit:
 
 
 def audit() -> Audit:
-    """Work everything out from paper/reported.csv and paper/claims.yaml.
+    """Work everything out from hdpo/paper/reported.csv and hdpo/paper/claims.yaml.
 
     Raises:
         UserError: one of them is missing or not what this version knows.

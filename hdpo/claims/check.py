@@ -30,7 +30,7 @@ READING = (
     "Measured: final weights, test problems, mean over seeds, points with the paired 95 % interval (90 % for the"
     " equivalence of 2a). MDE: the effect that this study would find with 80 % power. Reported: the same"
     " contrast of the paper's entries, Tables 1 | 3, and how many of its parts have the claimed sign. The rules"
-    " stand in paper/claims.yaml, written before any result was read."
+    " stand in hdpo/paper/claims.yaml, written before any result was read."
 )
 
 

@@ -1,4 +1,4 @@
-"""Claims as data, and the rules that turn numbers into verdicts. The rules stand in words atop paper/claims.yaml."""
+"""The claims as data, and the rules, which turn numbers into verdicts and which claims.yaml gives in words."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,12 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from hdpo.claims.overhead import LineFit
+from hdpo.claims.reported import PAPER
 from hdpo.claims.results import Comparison
 from hdpo.study.schema import Positive, Section, Share
 from hdpo.system.errors import UserError
 
-CLAIMS = Path("paper/claims.yaml")
+CLAIMS = PAPER / "claims.yaml"
 Verdict = Literal["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
 VERDICTS = ("reproduced", "direction only", "inconclusive", "contradicted", "not run")
 Weights = dict[str, float]
@@ -72,17 +73,18 @@ class Overhead(Claim):
 AnyClaim = Annotated[Direction | Equivalence | Theory | Overhead, Field(discriminator="rule")]
 
 
-def load_claims(path: Path = CLAIMS) -> list[AnyClaim]:
-    """Read and validate the claims.
+def load_claims(path: Path | None = None) -> list[AnyClaim]:
+    """Read and validate the claims, the kit's own unless `path` names others.
 
     Raises:
         UserError: missing, or a claim is not as its rule needs it; names the claim and the key.
     """
+    path = path or CLAIMS
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         claims = TypeAdapter(list[AnyClaim]).validate_python(_strict(raw))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read; start from the repository's top folder") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:160]})") from error
     except ValidationError as error:

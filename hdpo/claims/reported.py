@@ -1,23 +1,27 @@
 """The paper's reported numbers as data, and what they say by themselves."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hdpo.system.errors import UserError
+from hdpo.system.errors import UserError, brief
 
-REPORTED = Path("paper/reported.csv")
+PAPER = Path(str(files("hdpo"))) / "paper"  # what the paper says, as data, and the text of the report
+REPORTED = PAPER / "reported.csv"
+HYPERPARAMETERS = PAPER / "hyperparameters.csv"
 COLUMNS = {"greedy": "pass_at_1", "pass@4": "pass_at_4", "pass@8": "pass_at_8"}  # the paper's pass@1 is greedy
 PROBLEMS = 2048  # the paper's validation problems
 
 
-def reported_scores(path: Path = REPORTED) -> pd.DataFrame:
+def reported_scores(path: Path | None = None) -> pd.DataFrame:
     """The paper's Tables 1 and 3: one row per table and run, scores as shares.
 
     Raises:
         UserError: missing, or not the table this version knows.
     """
+    path = path or REPORTED
     try:
         frame = pd.read_csv(path, dtype={"lambda": str})
         names = [
@@ -26,9 +30,24 @@ def reported_scores(path: Path = REPORTED) -> pd.DataFrame:
         ]
         return frame.assign(run=names).astype(dict.fromkeys(COLUMNS.values(), float))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read; start from the repository's top folder") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{path}: not the paper's tables (columns method, teacher, lambda, pass_at_*)") from error
+
+
+def reported_hyperparameters() -> pd.DataFrame:
+    """The paper's Table 2, all as text: key, group, hyperparameter, value, source.
+
+    `source` is the place in the paper, `[base]` for a default of the paper's base framework where the paper is
+    silent, or `not stated`.
+
+    Raises:
+        UserError: the table cannot be read.
+    """
+    try:
+        return pd.read_csv(HYPERPARAMETERS, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{HYPERPARAMETERS}: cannot be read ({brief(error)})") from error
 
 
 def reported_score(reported: pd.DataFrame, table: int, run: str, metric: str) -> float | None:

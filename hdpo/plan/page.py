@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from statistics import fmean
 
-from tabulate import tabulate
-
 from hdpo.plan.cost import disk_bytes, run_seconds, sampling_flops, study_seconds, training_flops
 from hdpo.plan.hardware import DEVICES, LEVELS, device, use
 from hdpo.plan.measured import compare
@@ -177,8 +175,14 @@ def _advice(study: Study, changes: dict[str, float] | None) -> str:
 
 
 def _table(title: str, headers: list[str], rows: list[list[str]]) -> str:
-    align = ("left", *("right",) * (len(headers) - 1))
-    return f"{title}\n" + tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    """Columns as wide as their widest cell; names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        first, *others = map(str.rjust, cells, widths)
+        return "  ".join([first.strip().ljust(widths[0]), *others]).rstrip()
+
+    return "\n".join([title, line(headers), line(["-" * width for width in widths]), *map(line, rows)])
 
 
 def si(value: float) -> str:

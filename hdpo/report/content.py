@@ -10,15 +10,14 @@ import pandas as pd
 from hdpo.claims.check import READING
 from hdpo.claims.claims import VERDICTS, AnyClaim, load_claims
 from hdpo.claims.reference import COMPARISON_RULE
-from hdpo.claims.reported import reported_facts, reported_scores
+from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
 from hdpo.claims.results import RESAMPLES, config_hash
 from hdpo.render.formats import run_label
 from hdpo.report.blocks import Block, grouped, make_table, read_blocks, stacked, tables_of
 from hdpo.report.captions import FIGURES
 from hdpo.report.origins import origins
 from hdpo.report.reasons import LEVEL, MISSING, POWER, reason, rule_in_words
-from hdpo.report.tables import PAPER_CONFIG
-from hdpo.study.study import BASE_RUN, Study, load_study
+from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
 
@@ -37,7 +36,7 @@ def report_data(study: Study) -> dict[str, Any]:
     return {
         "study": study.name,
         "config": study.model_dump(mode="json"),
-        "paper": load_study(PAPER_CONFIG).model_dump(mode="json"),
+        "paper": _paper(),
         "runs": [run_label(run) for run in study.runs],
         "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "power": POWER},
         "reading": READING,
@@ -53,6 +52,12 @@ def report_data(study: Study) -> dict[str, Any]:
         "statistics": _page(study, "statistics"),
         "origins": origins(study),
     }
+
+
+def _paper() -> dict[str, str]:
+    """The paper's hyperparameters by key, as it prints them."""
+    table = reported_hyperparameters()
+    return dict(zip(table["key"], table["value"], strict=True))
 
 
 def _require_same_config(study: Study) -> None:
@@ -92,7 +97,7 @@ def _claims(study: Study, claims: list[AnyClaim], check: dict[str, Any] | None) 
         blank = {"reported": "—", "measured": "—", "MDE": "—", "seeds": "—", "verdict": "not run", "data": None}
         row = found.get(claim.id, None if check else blank)
         if row is None or (check and row["claim"] != claim.statement) or row["verdict"] not in VERDICTS:
-            raise UserError(f"{path}: was written for other claims than paper/claims.yaml; write it again")
+            raise UserError(f"{path}: was written for other claims than hdpo/paper/claims.yaml; write it again")
         entry = {"id": claim.id, "number": re.match(r"\d+|\D+", claim.id)[0], "beyond": claim.beyond}
         entry |= {"claim": claim.statement, "where": claim.where, "quantity": row.get("quantity", claim.quantity)}
         entry |= {key: str(row[key]) for key in ("reported", "measured", "MDE", "seeds", "verdict")}

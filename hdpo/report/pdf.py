@@ -1,16 +1,16 @@
-"""The reproduction report: its data as JSON, its text in paper/report.typ, typeset by Typst to one PDF."""
+"""The reproduction report: its data as JSON, its text in hdpo/paper/report.typ, typeset by Typst to one PDF."""
 
 import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hdpo.claims.reported import PAPER
 from hdpo.report.content import report_data
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_atomic, write_json
 
-SOURCES = Path("paper")  # report.typ and what it imports
 PARTS = ("*.typ", "*.yml")
 FIGURE_FOLDERS = ("figures", "theory", "audit")
 NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)  # the document carries no date of its own: equal results, equal bytes
@@ -26,8 +26,8 @@ def write_pdf(study: Study) -> Path:
         UserError: a result is damaged or belongs elsewhere, or the report's source is missing or faulty.
     """
     data, out = report_data(study), study.root / "report.pdf"
-    if not (SOURCES / "report.typ").is_file():
-        raise UserError(f"{SOURCES / 'report.typ'}: cannot be read; start from the repository's top folder")
+    if not (PAPER / "report.typ").is_file():
+        raise UserError(f"{PAPER / 'report.typ'}: no such file; install hdpo again")
     write_json(study.root / "report.json", data)
     with tempfile.TemporaryDirectory(prefix="hdpo-report-") as folder:
         _collect(study, Path(folder))
@@ -40,12 +40,10 @@ def compile_report(folder: Path) -> bytes:
     """The PDF of `folder`/paper/report.typ with the data at `folder`/results/report.json.
 
     Raises:
-        UserError: Typst is not installed, or does not accept the source; holds its first complaint.
+        UserError: Typst does not accept the source; holds its first complaint.
     """
-    try:
-        import typst
-    except ImportError as error:
-        raise UserError("the report needs the package typst: pip install typst") from error
+    import typst
+
     try:
         return typst.compile(
             str(folder / "paper" / "report.typ"),
@@ -56,7 +54,7 @@ def compile_report(folder: Path) -> bytes:
             sys_inputs={"data": "/results/report.json"},
         )
     except RuntimeError as error:
-        raise UserError(f"{SOURCES / 'report.typ'}: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"{PAPER / 'report.typ'}: {' '.join(str(error).split())[:300]}") from error
 
 
 def _collect(study: Study, folder: Path) -> None:
@@ -65,7 +63,7 @@ def _collect(study: Study, folder: Path) -> None:
     (folder / "paper").mkdir()
     results.mkdir()
     for pattern in PARTS:
-        for source in sorted(SOURCES.glob(pattern)):
+        for source in sorted(PAPER.glob(pattern)):
             shutil.copyfile(source, folder / "paper" / source.name)
     shutil.copyfile(study.root / "report.json", results / "report.json")
     for name in FIGURE_FOLDERS:

@@ -1,6 +1,6 @@
 """The study's wider statistics: clustered errors, robust summaries, sizes a study would need, Holm, and selection.
 
-They stand beside the verdicts and change none: the rules of paper/claims.yaml were fixed before the run.
+They stand beside the verdicts and change none: the rules of hdpo/paper/claims.yaml were fixed before the run.
 """
 
 from pathlib import Path

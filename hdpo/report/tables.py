@@ -9,9 +9,8 @@ from hdpo.claims.results import BASELINE, Results, metric_names, summarise
 from hdpo.render.formats import metric_label, percent, points, run_label, write_table
 from hdpo.report.cost import write_cost_table
 from hdpo.report.hyperparameters import hyperparameter_table
-from hdpo.study.study import BASE_RUN, Study, load_study
+from hdpo.study.study import BASE_RUN, Study
 
-PAPER_CONFIG = Path("config/paper.yaml")
 PAPER_METRICS = {"greedy": "greedy", "pass@4": "any@4", "pass@8": "any@8"}  # paper's columns by its own estimator
 
 
@@ -21,7 +20,7 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     Cells of missing runs say so.
 
     Raises:
-        UserError: a result is damaged or belongs elsewhere, or the paper's configuration is not readable.
+        UserError: a result is damaged or belongs elsewhere, or the paper's numbers cannot be read.
     """
     out = out or study.root / "tables"
     summary = summarise(Results(study))
@@ -30,7 +29,7 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     write_table(out / "headline", table1, [_test_block(study, table1)])
     beside = _beside_paper(study, summary)
     write_table(out / "table1_paper", beside, [_beside_values(study, beside), _beside_differences(study, beside)])
-    table2 = hyperparameter_table(load_study(PAPER_CONFIG), study)
+    table2 = hyperparameter_table(study)
     caption = (
         f"Table 2: hyperparameters of the paper and of study {study.name}; ≠ marks where they differ,"
         " [base] the default of the paper's base framework where the paper is silent."

@@ -2,13 +2,14 @@
 
 import platform
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "numpy", "snakemake")
-OUTPUT = ("results/bench", "results/torture")  # tracked, and written by those whose provenance is asked
+PACKAGES = ("torch", "transformers", "numpy", "snakemake")  # stated where they are installed
+OUTPUT = ("results/bench", "results/torture")  # tracked, but writing there makes no tree dirty
 
 
 def provenance() -> dict[str, Any]:
@@ -17,13 +18,21 @@ def provenance() -> dict[str, Any]:
 
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
         "cpu": _cpu(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in OUTPUT))),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu() -> str:

@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.launch import RENDEZVOUS
 
@@ -24,25 +23,23 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=2)  # for the slowest rank, and for rank 0 while it writes a checkpoint
 
 
-def start(study: Study) -> None:
+def start(threads: int, on_gpu: bool) -> None:
     """Join the other ranks, if `hdpo.system.launch` or torchrun started this process as one of several.
 
-    Raises:
-        UserError: they do not divide a step's prompts.
+    Args:
+        threads: CPU threads of this rank.
+        on_gpu: whether each rank computes on the GPU of its number.
     """
     if "LOCAL_RANK" not in os.environ or dist.is_initialized():
         return
-    count, prompts = int(os.environ["WORLD_SIZE"]), study.train.prompts_per_step
-    if prompts % count:
-        raise UserError(f"train.prompts_per_step is {prompts}, which {count} processes do not divide")
-    torch.set_num_threads(study.hardware.threads_per_rank)
-    if study.hardware.gpus:
+    torch.set_num_threads(threads)
+    if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if study.hardware.gpus else "gloo",
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
         init_method=f"file://{os.environ[RENDEZVOUS]}" if RENDEZVOUS in os.environ else "env://",
         rank=int(os.environ["RANK"]),
-        world_size=count,
+        world_size=int(os.environ["WORLD_SIZE"]),
         timeout=PATIENCE,
     )
 

@@ -129,8 +129,8 @@ pd.DataFrame(
 # %% [markdown]
 # ## Verdicts
 #
-# Each claim of the paper with the rule that was fixed before the run (`paper/claims.yaml`). *Inconclusive* means that
-# the interval contains zero and the sign is not the claimed one; *direction only*, that the sign is right and the
+# Each claim of the paper with the rule that was fixed before the run (`hdpo/paper/claims.yaml`). *Inconclusive* means
+# that the interval contains zero and the sign is not the claimed one; *direction only*, that the sign is right and the
 # interval still contains zero.
 
 # %%

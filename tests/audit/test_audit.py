@@ -1,7 +1,5 @@
 """The audit of the reported numbers: each part by hand, by enumeration or against the code that trains."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,17 +13,15 @@ from hdpo.audit.recomputed import quoted_ends, quoted_range, quoted_ranges, reco
 from hdpo.audit.significance import both_tables, differences, repeats, reported_difficulty, required_sizes
 from hdpo.audit.tail import tail_checks
 from hdpo.claims.claims import load_claims
-from hdpo.claims.reported import COLUMNS, REPORTED, reported_scores
+from hdpo.claims.reported import COLUMNS, reported_scores
 from hdpo.stats.proportions import Paired
 from hdpo.stats.selection import Difficulty
 from hdpo.system.errors import UserError
-from helpers.synthetic import set_up_repository
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
-    set_up_repository(folder)
     return folder
 
 
@@ -215,8 +211,6 @@ def test_everything_is_written_and_a_rerun_writes_the_same_bytes(done, monkeypat
 
 
 def test_missing_numbers_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
-    shutil.move(REPORTED, tmp_path / "elsewhere.csv")
+    monkeypatch.setattr("hdpo.claims.reported.REPORTED", tmp_path / "reported.csv")
     with pytest.raises(UserError, match=r"reported\.csv: cannot be read"):
         write_audit(tmp_path / "out")

@@ -9,6 +9,7 @@ import pytest
 
 from hdpo.claims.check import check_claims, write_check
 from hdpo.claims.claims import (
+    CLAIMS,
     Direction,
     Equivalence,
     Overhead,
@@ -29,7 +30,6 @@ from hdpo.report.tables import write_tables
 from hdpo.system.errors import UserError
 from helpers.synthetic import (
     make_study,
-    set_up_repository,
     write_everything,
     write_final,
     write_metrics,
@@ -41,7 +41,6 @@ from helpers.synthetic import (
 def study(tmp_path, monkeypatch):
     """The tiny study in an empty repository with the paper's data: 7 runs, 3 seeds, 60 test problems."""
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     return make_study(tmp_path)
 
 
@@ -49,7 +48,6 @@ def study(tmp_path, monkeypatch):
 def few(tmp_path, monkeypatch):
     """Two runs, one evaluation after step 0 twice over, four problems a split: small enough to do by hand."""
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     return make_study(
         tmp_path,
         seeds=[1, 2],
@@ -334,14 +332,12 @@ def test_claims_are_balanced_contrasts_with_a_rule_each(study):
         ("- id: 1a", "- id: [", "not valid YAML"),
     ],
 )
-def test_malformed_claims_are_refused(study, old, new, message):
-    from hdpo.claims.claims import CLAIMS
-
+def test_malformed_claims_are_refused(tmp_path, old, new, message):
     text = CLAIMS.read_text()
     assert old in text
-    CLAIMS.write_text(text.replace(old, new, 1))
+    (tmp_path / "claims.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=message):
-        load_claims()
+        load_claims(tmp_path / "claims.yaml")
 
 
 def test_a_planted_effect_is_found_and_no_effect_is_not(study, capsys):
@@ -424,8 +420,12 @@ def test_tables_hold_the_numbers_and_latex_is_escaped(study):
     own = beside[(beside["run"] == "grpo") & (beside["source"] == "study tiny")].set_index("metric")["value"]
     assert own["pass@8"] == pytest.approx(value(summary, "grpo", "any@8", "best"), abs=1e-6)
     table2 = pd.read_csv(folder / "table2.csv").set_index("hyperparameter")
-    assert table2.loc["top-k logits", "paper"] == "32" and table2.loc["top-k logits", "differs"] == "≠"
-    assert pd.isna(table2.loc["learning rate", "differs"])
+    assert table2.loc["training steps", "paper"] == "2000" and table2.loc["training steps", "differs"] == "≠"
+    assert pd.isna(table2.loc["top-k logits", "differs"])
+    assert table2.loc["updates per batch", "paper"] == "1 [base]" and pd.isna(
+        table2.loc["updates per batch", "differs"]
+    )
+    assert table2.loc["privileged input y*", "paper"] == "not stated"
     for name in ("table1", "table1_paper", "table2"):
         tex = (folder / f"{name}.tex").read_text()
         assert tex.isascii() and tex.count(r"\toprule") == tex.count(r"\bottomrule") >= 1

@@ -104,8 +104,7 @@ def errors(folder: Path, case: str) -> dict[str, list[str]]:
 
 
 def main(folder: Path, out: Path) -> None:
-    ranks.start(load_study(folder / "decoder-replicate.yaml"))
-    torch.set_num_threads(1)
+    ranks.start(threads=1, on_gpu=False)
     policy.LOGITS_CHUNK = 400  # some five tokens: the head of a sharded model runs often outside of its root's forward
     results = {
         "steps": {case: three_steps(folder, case) for case in CASES},

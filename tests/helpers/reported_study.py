@@ -13,8 +13,7 @@ from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system.files import write_json
-from helpers.studies import ROOT
-from helpers.synthetic import make_study, set_up_repository, write_everything
+from helpers.synthetic import make_study, write_everything
 
 MACHINE = {
     "versions": {"python": "3.11.7", "torch": "2.13.0"},
@@ -42,13 +41,6 @@ What they say.
 
 ![A plot that is there](plot.png)
 """
-
-
-def set_up_sources(folder: Path) -> None:
-    """The repository's data for reports, and the report's own source."""
-    set_up_repository(folder)
-    for source in [*(ROOT / "paper").glob("*.typ"), *(ROOT / "paper").glob("*.yml")]:
-        (folder / "paper" / source.name).write_bytes(source.read_bytes())
 
 
 def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
@@ -87,7 +79,6 @@ def write_audit_page(study: Study) -> None:
 
 def build(folder: Path) -> Study:
     """The whole made-up study in `folder`, which must be the working directory."""
-    set_up_sources(folder)
     study = make_study(folder)
     write_everything(study, effect=0.05)
     write_base(study)

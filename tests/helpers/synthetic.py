@@ -96,16 +96,6 @@ def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str
     write_final(study, "base", 0, *_draw(study, "test", 0.0, TEST_SAMPLES, np.random.default_rng(9)))
 
 
-def set_up_repository(folder: Path) -> None:
-    """What the reports read beside results: the paper's numbers, the claims, and the paper's configuration."""
-    (folder / "paper").mkdir()
-    (folder / "config").mkdir()
-    for name in ("reported.csv", "claims.yaml"):
-        (folder / "paper" / name).write_bytes((ROOT / "paper" / name).read_bytes())
-    paper = yaml.safe_dump(tiny_config(name="paper", seeds=[42], distill={"top_k": 32}))
-    (folder / "config" / "paper.yaml").write_text(paper, encoding="utf-8")
-
-
 def _draw(study: Study, split: str, gain: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     count = getattr(study.task.problems, split)
     chance = np.clip(np.linspace(0.0, 0.9, count) ** 1.5 + gain, 0, 1)

@@ -16,7 +16,7 @@ from PIL import Image
 from hdpo.report.page import csp_hash, embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
-from helpers.reported_study import set_up_sources, verdicts, write_record, write_theory_table
+from helpers.reported_study import verdicts, write_record, write_theory_table
 from helpers.synthetic import make_study
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -164,7 +164,6 @@ def test_the_processes_of_a_run_are_shown_beside_its_hardware(study, page):
 
 def test_nothing_run_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     text = write_page(make_study(tmp_path)).read_text()
     assert "0 of 21 planned training runs" in text and text.count(">not run<") > 40
     assert "<img" not in text and Elements(text).open == []

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hdpo.claims.claims import load_claims
-from hdpo.claims.reported import reported_scores
+from hdpo.claims.reported import PAPER, reported_scores
 from hdpo.report.blocks import grouped, read_blocks, stacked, tables_of
 from hdpo.report.captions import FIGURES
 from hdpo.report.content import report_data
@@ -22,7 +22,7 @@ from hdpo.report.reasons import reason, rule_in_words
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.theory.checks import draw_figures
-from helpers.reported_study import MACHINE, set_up_sources, verdicts, write_record, write_theory_table
+from helpers.reported_study import MACHINE, verdicts, write_record, write_theory_table
 from helpers.studies import ROOT
 from helpers.synthetic import make_study
 
@@ -38,7 +38,6 @@ def study(reported_folder, enter_copy):
 def empty(tmp_path, monkeypatch):
     """The same study before anything was run."""
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     return make_study(tmp_path)
 
 
@@ -94,7 +93,6 @@ def test_nothing_run_is_a_report_that_says_so(empty):
 
 def test_one_seed_and_a_study_of_the_papers_scale_can_be_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     text = text_of(write_pdf(load_study(ROOT / "config" / "paper.yaml")))
     assert "OpenMathInstruct-2" in text and "gives no estimate of run-to-run variance" in text
     assert "small world" not in text
@@ -121,7 +119,7 @@ def typed_numbers(source: str) -> list[str]:
 
 
 def test_no_number_is_typed_in_its_text():
-    source = (ROOT / "paper" / "report.typ").read_text()
+    source = (PAPER / "report.typ").read_text()
     assert typed_numbers(source) == []
     for typed in ("We used 3 seeds.", "It gains 1.2 points.", "In 95 % of cases."):
         assert typed_numbers(source + "\n" + typed) == [typed]
@@ -150,14 +148,15 @@ def test_a_record_of_another_run_is_refused(study, changes, message):
     assert not (study.root / "report.pdf").exists()
 
 
-def test_results_of_another_configuration_or_other_claims_are_refused(study):
+def test_results_of_another_configuration_or_other_claims_are_refused(study, tmp_path, monkeypatch):
     config = yaml.safe_load(Path("study.yaml").read_text())
     config["evaluate"]["test_samples"] = 8
     Path("other.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=r"summary\.csv: holds base with another configuration"):
         report_data(load_study("other.yaml"))
-    claims = Path("paper/claims.yaml")
-    claims.write_text(claims.read_text().replace("pass@4 improves,", "pass@4 soars,"))
+    claims = tmp_path / "claims.yaml"
+    claims.write_text((PAPER / "claims.yaml").read_text().replace("pass@4 improves,", "pass@4 soars,"))
+    monkeypatch.setattr("hdpo.claims.claims.CLAIMS", claims)
     with pytest.raises(UserError, match=r"check\.json: was written for other claims"):
         report_data(study)
     (study.root / "check.json").write_text("[]")
@@ -175,12 +174,13 @@ def test_damaged_files_are_named(study):
         parameter_count(Path("study.yaml"))
 
 
-def test_a_missing_or_faulty_source_is_one_line(study):
-    Path("paper/report.typ").write_text("#nothing-of-that-name")
+def test_a_missing_or_faulty_source_is_one_line(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("hdpo.report.pdf.PAPER", tmp_path)
+    (tmp_path / "report.typ").write_text("#nothing-of-that-name")
     with pytest.raises(UserError, match=r"report\.typ: unknown variable"):
         write_pdf(study)
-    Path("paper/report.typ").unlink()
-    with pytest.raises(UserError, match=r"report\.typ: cannot be read"):
+    (tmp_path / "report.typ").unlink()
+    with pytest.raises(UserError, match=r"report\.typ: no such file"):
         write_pdf(study)
 
 

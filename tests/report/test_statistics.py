@@ -10,14 +10,13 @@ from hdpo.report.passk_statistics import pass_at_k_statistics
 from hdpo.report.statistics import claim_tests, run_statistics, write_statistics
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm
-from helpers.synthetic import make_study, set_up_repository, write_everything
+from helpers.synthetic import make_study, write_everything
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """An empty study; nothing is run."""
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     return make_study(tmp_path)
 
 
@@ -25,7 +24,6 @@ def study(tmp_path, monkeypatch):
 def made(tmp_path_factory):
     """A study with a planted effect; two runs lack a seed."""
     folder = tmp_path_factory.mktemp("made")
-    set_up_repository(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         study = make_study(folder)

@@ -13,7 +13,7 @@ from hdpo.stats.selection import (
     simulated_best,
     simulated_maximum,
 )
-from helpers.synthetic import make_study, set_up_repository, write_everything, write_training
+from helpers.synthetic import make_study, write_everything, write_training
 
 
 def test_maximum_of_independent_evaluations_by_known_values():
@@ -109,7 +109,6 @@ def test_noise_and_autocorrelation_of_curves():
 
 def test_selection_table_of_a_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     study = make_study(tmp_path)
     assert curve_selection(Results(study)).empty
     write_everything(study, effect=0.02, missing=(("hdpo-frozen-1", 2),))
@@ -122,7 +121,6 @@ def test_selection_table_of_a_study(tmp_path, monkeypatch):
 
 def test_selection_table_by_hand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    set_up_repository(tmp_path)
     study = make_study(
         tmp_path,
         seeds=[1],

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hdpo.cli import main
+from hdpo.cli import _join_ranks, main
 from hdpo.model.loading import load_policy
 from hdpo.run.train import train_run
 from hdpo.study.study import load_study
@@ -235,7 +235,7 @@ def test_torchrun_with_another_number_of_processes_is_refused_as_well(make_study
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("WORLD_SIZE", "5")
     with pytest.raises(UserError, match=r"prompts_per_step is 8, which 5 processes do not divide"):
-        ranks.start(make_study())
+        _join_ranks(make_study())
 
 
 def test_gpus_and_processes_exclude_each_other(tmp_path, capsys):

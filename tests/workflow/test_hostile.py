@@ -20,13 +20,12 @@ from hdpo.model.policy import Sequences, encode
 from hdpo.report.page import write_page
 from hdpo.report.pdf import write_pdf
 from hdpo.report.tables import write_tables
-from hdpo.tasks.scoring import Scorer
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.system.finite import NotFinite, located, require_finite
 from hdpo.system.rng import generator
-from helpers.reported_study import set_up_sources
+from hdpo.tasks.scoring import Scorer
 from helpers.studies import ROOT, tiny, write_study
 from torture import config_fuzz, nonfinite, verifier_fuzz
 
@@ -220,7 +219,6 @@ def test_a_page_embeds_no_image_from_elsewhere(enter_copy, reported_folder):
 def test_a_hostile_model_path_is_text_in_every_form(tmp_path, monkeypatch):
     path = r"./<script>alert(1)</script> \input x $x$ #panic() *b* | % & _ ~ ^"
     monkeypatch.chdir(tmp_path)
-    set_up_sources(tmp_path)
     study = load_study(write_study(tmp_path, name="shown", model__path=path, pretrain=None))
     write_tables(study)
     shown = r"</script> \textbackslash{}input x \$x\$ \#panic() *b* | \% \& \_ \textasciitilde{} \textasciicircum{}"
