@@ -4,11 +4,22 @@
 #   snakemake --cores all --config study=config/smoke.yaml     every stage in under a minute
 #
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
+# Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
+# docstrings do not count): an edit makes a stage again, and no other.
 # Every rule calls the `hdpo` command, so each stage also runs by hand. Training keeps its checkpoints in
 # results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
 from pathlib import Path
 
-from hdpo.run.workflow import explain_full_disk, hold_study, load_study_or_exit, run_hash, tested_weights
+from hdpo.run.workflow import (
+    explain_full_disk,
+    extra_results,
+    hold_study,
+    identity,
+    load_study_or_exit,
+    tested_weights,
+    wildcard,
+)
+from hdpo.system.code import code_hash
 
 config.setdefault("study", "config/small.yaml")
 study = load_study_or_exit(config["study"])
@@ -25,7 +36,7 @@ container: config.get("container", "docker://python:3.11")
 
 
 wildcard_constraints:
-    run="|".join(["base", *study.runs]),
+    run=wildcard(["base", *study.runs]),
     seed=r"\d+",
 
 
@@ -59,6 +70,7 @@ rule base:
         runtime=study.hardware.minutes,
     params:
         hash=study.pretrain_hash,
+        code=study.base_code,
     shell:
         "hdpo base {input.study:q} --threads {threads} > {log:q} 2>&1"
 
@@ -83,7 +95,7 @@ rule train:
         mem_mb=study.hardware.memory_mb,
         runtime=study.hardware.minutes,
     params:
-        hash=run_hash(study),
+        hash=identity(study),
     shell:
         # exec: no shell in between that a signal would end before the step in hand is saved
         "exec hdpo train {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
@@ -95,6 +107,7 @@ rule evaluate:
         study=STUDY,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
+        record=f"{ROOT}/eval/{{run}}/seed{{seed}}.json",
     log:
         f"{ROOT}/logs/evaluate-{{run}}-seed{{seed}}.log",
     benchmark:
@@ -105,17 +118,25 @@ rule evaluate:
         mem_mb=study.hardware.memory_mb,
         runtime=study.hardware.minutes,
     params:
-        hash=run_hash(study),
+        hash=identity(study),
         test=(study.evaluate.test_samples, study.task.problems.test),
+        code=study.evaluation_code,
     shell:
         "hdpo evaluate {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
+# What every stage below reads: outcomes and records of all runs, planned or made by hand.
+RESULTS = [
+    expand(rules.train.output, run=study.runs, seed=study.seeds),
+    expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
+    expand(rules.evaluate.output, run="base", seed=0),
+    extra_results(study),
+]
+
+
 rule summary:
     input:
-        expand(rules.train.output, run=study.runs, seed=study.seeds),
-        expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
-        f"{ROOT}/eval/base/seed0.parquet",
+        RESULTS,
         study=STUDY,
     output:
         f"{ROOT}/summary.csv",
@@ -123,6 +144,7 @@ rule summary:
         f"{ROOT}/logs/summary.log",
     params:
         hash=study.identity,
+        code=code_hash("hdpo.claims.results"),
     shell:
         "hdpo summary {input.study:q} > {log:q} 2>&1"
 

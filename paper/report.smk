@@ -1,11 +1,13 @@
 # From the summary to what people read: tables, figures, theory, audit, verdicts, the PDF report and the web page.
-# Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, study) it uses.
+# Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, RESULTS, study) it uses.
+OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 
 
 rule tables:
     input:
+        RESULTS,
         rules.summary.output,
         "hdpo/paper/reported.csv",
         "hdpo/paper/hyperparameters.csv",
@@ -20,15 +22,17 @@ rule tables:
         expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
+    params:
+        code=code_hash("hdpo.report.tables"),
     shell:
         "hdpo tables {input.study:q} > {log:q} 2>&1"
 
 
 rule figures:
     input:
+        RESULTS,
         rules.summary.output,
         "hdpo/paper/reported.csv",
-        "hdpo/report/figures.py",
         study=STUDY,
     output:
         [
@@ -43,6 +47,8 @@ rule figures:
         expand(f"{ROOT}/figures/{{figure}}.pdf", figure=FIGURES),
     log:
         f"{ROOT}/logs/figures.log",
+    params:
+        code=code_hash("hdpo.report.figures"),
     shell:
         "hdpo figures {input.study:q} > {log:q} 2>&1"
 
@@ -50,6 +56,7 @@ rule figures:
 rule theory:
     input:
         BASE_FILES,
+        [ancient(path) for path in OTHER_BASE],
         study=STUDY,
     output:
         report(
@@ -62,6 +69,7 @@ rule theory:
         f"{ROOT}/benchmarks/theory.tsv"
     params:
         hash=study.base_hash,
+        code=code_hash("hdpo.theory.checks"),
     shell:
         "hdpo theory {input.study:q} > {log:q} 2>&1"
 
@@ -76,12 +84,15 @@ rule audit:
         f"{ROOT}/audit/audit.md",
     log:
         f"{ROOT}/logs/audit.log",
+    params:
+        code=code_hash("hdpo.audit.audit"),
     shell:
         "hdpo audit {input.study:q} > {log:q} 2>&1"
 
 
 rule statistics:
     input:
+        RESULTS,
         rules.summary.output,
         "hdpo/paper/claims.yaml",
         study=STUDY,
@@ -96,12 +107,15 @@ rule statistics:
         f"{ROOT}/statistics_claims.csv",
     log:
         f"{ROOT}/logs/statistics.log",
+    params:
+        code=code_hash("hdpo.report.statistics"),
     shell:
         "hdpo statistics {input.study:q} > {log:q} 2>&1"
 
 
 rule check:
     input:
+        RESULTS,
         rules.summary.output,
         rules.theory.output,
         "hdpo/paper/reported.csv",
@@ -114,12 +128,15 @@ rule check:
         f"{ROOT}/verdicts.md",
     log:
         f"{ROOT}/logs/check.log",
+    params:
+        code=code_hash("hdpo.claims.check"),
     shell:
         "hdpo check {input.study:q} 2>&1 | tee {log:q}"
 
 
 rule report:
     input:
+        RESULTS,
         rules.check.output,
         rules.tables.output,
         rules.figures.output,
@@ -132,12 +149,15 @@ rule report:
         f"{ROOT}/report.json",
     log:
         f"{ROOT}/logs/report.log",
+    params:
+        code=code_hash("hdpo.report.pdf"),
     shell:
         "hdpo report {input.study:q} > {log:q} 2>&1"
 
 
 rule page:
     input:
+        RESULTS,
         rules.check.output,
         rules.tables.output,
         rules.figures.output,
@@ -149,5 +169,7 @@ rule page:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),
     log:
         f"{ROOT}/logs/page.log",
+    params:
+        code=code_hash("hdpo.report.page"),
     shell:
         "hdpo page {input.study:q} > {log:q} 2>&1"

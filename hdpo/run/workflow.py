@@ -1,9 +1,10 @@
 """What the Snakefile asks of a study: read it or stop, lock it, run identities, the weights that a test needs."""
 
 import errno
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,18 +35,34 @@ def load_plannable(path: str | Path) -> Study:
     study = load_study(path)
     if study.base_is_local and study.model.path and not Path(study.base_path, "model.safetensors").is_file():
         raise UserError(f"model.path {study.base_path}: no model.safetensors there; null trains a base model")
-    _ = study.run("grpo", study.seeds[0]).hash  # reads every file that identities cover
+    _ = study.run(study.runs[0], study.seeds[0]).hash  # reads every file that identities cover
     return study
 
 
-def run_hash(study: Study) -> Callable[..., str]:
-    """Of wildcards run and seed: a changed value retrains the runs that it touches, and no other."""
+def identity(study: Study) -> Callable[..., str]:
+    """Of wildcards run and seed: configuration and code. A changed value retrains the runs that it touches."""
 
     def of(wildcards) -> str:
-        is_base = wildcards.run == BASE_RUN
-        return study.base_hash if is_base else study.run(wildcards.run, int(wildcards.seed)).hash
+        if wildcards.run == BASE_RUN:
+            return study.base_hash
+        run = study.run(wildcards.run, int(wildcards.seed))
+        return f"{run.hash} {run.code}"
 
     return of
+
+
+def extra_results(study: Study) -> list[str]:
+    """Results of runs made by hand beside the study's list. They appear in its tables, so these depend on them."""
+    planned = {f"{run}/seed{seed}" for run in study.runs for seed in study.seeds}
+    folders = [path.parent for path in sorted(study.root.glob("runs/*/seed*/run.json"))]
+    extra = [folder for folder in folders if f"{folder.parent.name}/{folder.name}" not in planned]
+    tests = [study.root / "eval" / folder.parent.name / f"{folder.name}.parquet" for folder in extra]
+    return [str(path) for path in [*(folder / "run.json" for folder in extra), *filter(Path.is_file, tests)]]
+
+
+def wildcard(names: Iterable[str]) -> str:
+    """A pattern that matches these names only."""
+    return "|".join(map(re.escape, names))
 
 
 def tested_weights(study: Study) -> Callable[..., list[str]]:

@@ -155,6 +155,11 @@ class Study(Section):
         return content_hash(self.pretrain.model_dump(mode="json") if self.pretrain else None)
 
     @property
+    def base_code(self) -> str:
+        """Hash of the code that decides the weights of a base model that this study trains."""
+        return code_hash("hdpo.run.base_model", within=(*WEIGHT_CODE, "hdpo.run.base_model"))
+
+    @property
     def evaluation_code(self) -> str:
         """Hash of the code that decides what a model answers and how it is scored."""
         return code_hash("hdpo.run.evaluate", type(self.task).__module__, within=(*WEIGHT_CODE, "hdpo.run.evaluate"))
