@@ -6,13 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import BaseFileLock
 
 from hdpo.study.study import BASE_RUN, Study, load_study
 from hdpo.system.errors import UserError
 from hdpo.system.files import disk_error, lock
 
-HELD: list[BinaryIO] = []  # open until the process ends
+HELD: list[BaseFileLock] = []  # until the process ends
 
 
 def load_study_or_exit(path: str | Path) -> Study:

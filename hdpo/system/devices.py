@@ -8,13 +8,14 @@ import os
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import BaseFileLock
 
 from hdpo.system.errors import UserError
 from hdpo.system.files import lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-HELD: list[BinaryIO] = []  # open until the process ends
+HELD: list[BaseFileLock] = []  # until the process ends
 
 
 def claim_gpus(count: int, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -65,8 +66,8 @@ def _free(present: list[str], count: int) -> list[str]:
         if len(taken) == count:
             HELD.extend(held)
             return taken
-    for file in held:
-        file.close()
+    for taken_lock in held:
+        taken_lock.release()
     raise UserError(
         f"hardware.gpus is {count}, but only {len(taken)} of {len(present)} GPUs are free ({busy});"
         f" run fewer jobs at a time (--resources gpu={len(present)}), or share with HDPO_SHARE_GPUS=1"

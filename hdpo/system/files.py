@@ -6,18 +6,17 @@ and so does a power cut.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 
 from hdpo.system.errors import UserError
@@ -137,31 +136,22 @@ def remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def lock(path: Path, what: str) -> BinaryIO:
-    """Take the lock file at `path` until the returned file is closed or this process ends, however it ends.
-
-    The kernel keeps the lock (POSIX record lock, not inherited by children), so none is ever stale; on NFS it holds
-    between machines. On a file system without locks a line on stderr says so, and there is no protection.
+def lock(path: Path, what: str) -> BaseFileLock:
+    """Take the lock file at `path` until the returned lock is released or this process ends, however it ends.
 
     Raises:
         UserError: another process holds it; says which.
     """
     make_folder(path.parent)
-    file = open(path, "a+b", buffering=0)  # noqa: SIM115  (open as long as the lock is held)
+    held = FileLock(path, timeout=0)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            print(f"hdpo: {path}: no locks here ({error.strerror}); start {what} only once", file=sys.stderr)
-            return file
-        file.seek(0)
-        owner = file.read(200).decode(errors="replace").strip() or "another process"
-        file.close()
+        held.acquire()
+    except Timeout as error:
+        owner = path.read_text(errors="replace")[:200].strip() or "another process"
         raise UserError(f"{what}: {owner} is at work on it; wait for it or end it, then try again") from error
     with contextlib.suppress(OSError):  # the name is a courtesy; a full disk must not stop here
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    return file
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    return held
 
 
 def disk_error(error: OSError) -> str | None:
