@@ -1,0 +1,1 @@
+"""How results are put on a page: one table model, number formats, and the style of figures."""

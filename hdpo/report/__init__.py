@@ -1,1 +1,1 @@
-"""From outcomes to verdicts: reading results, statistics, tables, figures, and the check of every claim."""
+"""From verdicts to pages: tables, figures, statistics, the PDF report and the web page."""

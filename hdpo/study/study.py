@@ -7,6 +7,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, f
 
 from hdpo.study.identity import content_hash, files_hash, weights_hash
 from hdpo.study.method import Method
+from hdpo.study.old_form import refuse_old_form
 from hdpo.study.plain_yaml import read_yaml
 from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
@@ -26,11 +27,6 @@ from hdpo.system.code import code_hash
 from hdpo.system.errors import UserError
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
-OLD_KEYS = {
-    "sweep": "list the runs under `methods`",
-    "distill": "move its keys to the hdpo entry of `methods`, and offload_teacher to `hardware`",
-}
-OLD_TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
 # What decides a run's weights, beside the modules of its method and of its task.
 WEIGHT_CODE = ("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks", "hdpo.system.rng")
 
@@ -236,21 +232,10 @@ def load_study(path: str | Path) -> Study:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
-    _refuse_old_form(path, raw)
+    refuse_old_form(path, raw)
     try:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:
         raise UserError(f"config {path}: {first_problem(error)}") from error
     except UserError as error:
         raise UserError(f"config {path}: {error}") from error
-
-
-def _refuse_old_form(path: str | Path, raw: dict) -> None:
-    """Say in one line how a study file of version 0.1 must change."""
-    train = raw.get("train")
-    moved = [key for key in OLD_TRAIN_KEYS if isinstance(train, dict) and key in train]
-    for key, change in OLD_KEYS.items():
-        if key in raw:
-            raise UserError(f"config {path}: {key}: is of the old form; {change}, as in config/small.yaml")
-    if moved:
-        raise UserError(f"config {path}: train.{moved[0]}: is now a parameter of grpo and hdpo; move it to `methods`")

@@ -1,0 +1,1 @@
+"""What any program needs: files, locks, errors, signals, processes, devices, randomness, provenance."""
