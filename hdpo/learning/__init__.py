@@ -1,1 +1,1 @@
-"""What every method learns with: cliffs, advantages and losses as pure functions, the teacher, the learner, the trainer."""
+"""What every method learns with: cliffs, advantages, losses as pure functions, the teacher and the learner."""
