@@ -15,8 +15,11 @@ from hdpo.learning.jsd import jsd_k, teacher_top_k
 from hdpo.learning.masters import master_weights, round_into
 from hdpo.learning.metrics import Clock, RatioStatistics, step_record
 from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+from hdpo.model.forward import completion_hidden, per_token, token_logp
+from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.model.policy import Sequences, completion_hidden, encode, per_token, token_logp
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import encode
 from hdpo.run.evaluate import Scorer
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Rollouts
@@ -184,7 +187,7 @@ class Trainer:
         """Accumulate the gradient of L_GRPO; on the first update the policy's own log-probs become π_old's."""
         total, sequences = 0.0, rollouts.sequences
         rows = torch.nonzero((advantages != 0) & (sequences.lengths > 0)).flatten().tolist()
-        equal = sequences.distinct(rows)  # equal rollouts have equal log-probs: one goes through the network for all
+        equal = sequences.copies(rows)  # equal rollouts have equal log-probs: one goes through the network for all
         for copies in self._micro_batches(sequences, equal, self.share_prompts):
             batch = sequences.select(list(copies))
             hidden = completion_hidden(self.policy, batch, self.share_prompts)  # [M, D]
@@ -211,7 +214,7 @@ class Trainer:
         Few demonstrations have their prompt in common, so each is read whole: half as many kernels as with shared
         prompts.
         """
-        equal = demonstrations.teacher.distinct(list(range(len(demonstrations))))
+        equal = demonstrations.teacher.copies(list(range(len(demonstrations))))
         groups = list(self._micro_batches(demonstrations.teacher, equal))
         targets = self._targets([demonstrations.teacher.select(list(copies)) for copies in groups])
         total = 0.0
@@ -242,11 +245,13 @@ class Trainer:
             for _ in range(max(map(len, parts)) - len(mine)):
                 yield {next(iter(equal)): []}
 
-    def _load(self, is_trained: bool) -> torch.nn.Module:
+    def _load(self, is_trained: bool) -> LanguageModel:
         study = self.run.study
         recomputes = is_trained and study.train.gradient_checkpointing
         config = study.model
-        model = load_policy(study.base_path, config.dtype, config.attention, recomputes, config.revision)
+        model = load_policy(
+            study.base_path, config.dtype, config.attention, recomputes, config.revision, config.implementation
+        )
         if ranks.size() > 1 and study.hardware.sharding == "shard":
             ranks.shard(model, is_trained)
         return model

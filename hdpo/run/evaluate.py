@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.model.policy import encode
+from hdpo.model.tokenizer import encode
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Sampler
 from hdpo.sampling.vllm_sampler import VllmSampler
@@ -130,7 +130,7 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     started, began = provenance(), time.perf_counter()
     revision = study.model.revision  # without meaning for a run's folder
     task, tokenizer = load_task(study), load_tokenizer(model_path, revision)
-    model = load_policy(model_path, study.model.dtype, revision=revision)
+    model = load_policy(model_path, study.model.dtype, revision=revision, implementation=study.model.implementation)
     sampler = load_sampler(study, model, model_path, tokenizer.eos_token_id)
     problems, samples = task.problems("test"), study.evaluate.test_samples
     random = generator(seed, "test", device=model.device)
