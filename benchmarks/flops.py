@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
+from hdpo.model.language_model import LanguageModel
 from hdpo.plan.shape import Shape, from_config
 
 SAMPLING_OPERATIONS = 8  # per token and vocabulary entry: temperature, softmax, entropy, the sum that draws the token
 ADAMW_OPERATIONS = 16  # per parameter: decay, two moments, bias corrections, root, division, gradient norm and clip
 
 
-def shape_of(model) -> Shape:
-    """The shape of a policy: the kit's own decoder or a transformers model."""
-    return from_config(model.config if isinstance(model.config, dict) else model.config.to_dict())
+def shape_of(model: LanguageModel) -> Shape:
+    return from_config(model.config)
 
 
 def forward_flops(shape: Shape, tokens: int, pairs: int, predictions: int) -> float:

@@ -20,7 +20,7 @@ from benchmarks.flops import shape_of, step_flops
 from benchmarks.part import STUDY, run_part, still_study
 from benchmarks.timing import alternate, best
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer
-from hdpo.model.policy import Sequences
+from hdpo.model.sequences import Sequences
 from hdpo.plan.shape import QWEN_1_5B, Shape
 from hdpo.study.schema import Model
 from hdpo.study.study import Study, load_study

@@ -21,8 +21,8 @@ from scipy.stats import linregress
 from benchmarks.part import STUDY, run_part, still_study
 from benchmarks.workload import Size, write_study
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import encode
 from hdpo.model.small import decoder
+from hdpo.model.tokenizer import encode
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.system.rng import generator

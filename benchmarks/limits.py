@@ -15,8 +15,8 @@ from benchmarks.part import run_part, still_study
 from benchmarks.timing import alternate, best
 from hdpo.learning.policy_gradient import group_advantages
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import encode
 from hdpo.model.small.onednn import linear
+from hdpo.model.tokenizer import encode
 from hdpo.system.rng import draw_prompts, generator
 
 # Operators by what they do; the first pattern that matches an operator's name counts. Views, allocations, autograd's

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import hdpo.model.policy
+import hdpo.model.forward
 from benchmarks.growth import peak_memory, power_law, reset_peak
 from benchmarks.part import run_part
 from hdpo.learning.jsd import jsd_k, teacher_top_k
-from hdpo.model.policy import per_token, token_logp
+from hdpo.model.forward import per_token, token_logp
 from hdpo.model.small.decoder import Decoder
 from hdpo.system.allocator import keep_freed_memory
 
@@ -52,7 +52,7 @@ def peak_of(loss: str, tokens: int, chunk: int) -> float | None:
     Large pieces go back to the system here: what must exist at a time, not what the allocator keeps beside it.
     """
     keep_freed_memory(largest=2**20)
-    hdpo.model.policy.LOGITS_CHUNK = chunk * VOCABULARY
+    hdpo.model.forward.LOGITS_CHUNK = chunk * VOCABULARY
     shape = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "vocab_size": VOCABULARY, "num_hidden_layers": 0}
     heads = {"num_attention_heads": 1, "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
     model = Decoder(shape | heads | {"max_position_embeddings": 2, "rope_parameters": {"rope_theta": 1e4}})

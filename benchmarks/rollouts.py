@@ -21,7 +21,7 @@ from benchmarks.part import run_part
 from benchmarks.timing import alternate, ratio
 from benchmarks.workload import Size, plain_model, write_study
 from hdpo.learning.trainer import Trainer
-from hdpo.model.policy import encode
+from hdpo.model.tokenizer import encode
 from hdpo.sampling.sampler import Sampler
 from hdpo.sampling.vllm_sampler import Engine, VllmSampler
 from hdpo.study.study import Study, load_study

@@ -38,7 +38,7 @@ def base_folder(tmp_path_factory) -> Path:
     study = load_study(write_study(folder))
     tokenizer = build_tokenizer()
     initial_model(folder / "initial", study.pretrain, len(tokenizer), study.model.max_length, tokenizer.eos_token_id, 0)
-    model = load_policy(folder / "initial")
+    model = load_policy(folder / "initial", implementation="small")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)

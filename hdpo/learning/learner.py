@@ -16,13 +16,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdpo.learning.masters import master_weights, round_into
 from hdpo.learning.metrics import RatioStatistics
 from hdpo.learning.optimizer import AdamW
 from hdpo.learning.teacher import Demonstrations, Teacher
-from hdpo.model.policy import Sequences, completion_hidden, per_token, token_logp
+from hdpo.model.forward import completion_hidden, per_token, token_logp
+from hdpo.model.language_model import LanguageModel
+from hdpo.model.sequences import Sequences
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.schema import Train
 from hdpo.system import ranks
@@ -32,7 +34,9 @@ from hdpo.system.finite import NotFinite, require_finite
 class Learner:
     """The policy's weights with their optimiser."""
 
-    def __init__(self, policy: nn.Module, train: Train, share_prompts: bool, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self, policy: LanguageModel, train: Train, share_prompts: bool, teacher: Teacher | None = None
+    ) -> None:
         """`share_prompts`: read each prompt once for all of its rollouts (see `completion_hidden`)."""
         self.policy, self.train, self.share_prompts, self.teacher = policy, train, share_prompts, teacher
         self.weights = master_weights(policy)  # with gradients of zero: a step without signal is still an AdamW step
@@ -134,7 +138,7 @@ class Update:
         learner, sequences = self.learner, rollouts.sequences
         flat, n_tokens = advantages.flatten(), max(1, len(rollouts.logp))
         rows = torch.nonzero((flat != 0) & (sequences.lengths > 0)).flatten().tolist()
-        rows, counts = distinct(sequences, rows, advantages.shape[1])
+        rows, counts = sequences.distinct(rows, advantages.shape[1])
         is_first = id(rollouts) not in self.old_logp
         old_logp = self.old_logp.setdefault(id(rollouts), torch.empty(n_tokens))
         log_prob = partial(_log_prob, temperature=learner.train.temperature)
@@ -161,7 +165,7 @@ class Update:
             divergence: divergence(student_logits [M, V], teacher_logp [M, K], teacher_tokens [M, K]), [M].
         """
         learner, student, teacher = self.learner, demonstrations.student, demonstrations.teacher
-        rows, counts = distinct(teacher, list(range(len(teacher))))
+        rows, counts = teacher.distinct(list(range(len(teacher))))
         batches = [rows for rows, _ in learner.micro_batches(teacher, rows, counts)]
         targets = iter(learner.teacher.targets([teacher.select(rows) for rows in batches], top_k) if batches else [])
 
@@ -209,24 +213,6 @@ class Update:
             norms[f"grad_norm_{term.name}"] = float(ranks.whole(torch.nn.utils.get_total_norm(difference)))
             after = before
         return norms
-
-
-def distinct(sequences: Sequences, rows: list[int], group: int = 0) -> tuple[list[int], list[int]]:
-    """Of `rows`, the first of each that have the same prompt and completion, and how many each stands for.
-
-    With `group`, rows are only the same within `group` consecutive sequences: the rollouts of one prompt.
-    """
-    counts: dict[tuple, int] = {}
-    firsts: dict[tuple, int] = {}
-    for row in rows:
-        key = (
-            row // group if group else 0,
-            tuple(sequences.prompts[row].tolist()),
-            tuple(sequences.completions[row].tolist()),
-        )
-        firsts.setdefault(key, row)
-        counts[key] = counts.get(key, 0) + 1
-    return list(firsts.values()), list(counts.values())
 
 
 def _log_prob(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdpo.learning.jsd import teacher_top_k
-from hdpo.model.policy import Sequences, completion_hidden, encode, per_token
+from hdpo.model.forward import completion_hidden, per_token
+from hdpo.model.language_model import LanguageModel
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import encode
 from hdpo.sampling.sampler import Sampler
 from hdpo.sampling.vllm_sampler import VllmSampler
 from hdpo.tasks import Problem
@@ -39,7 +42,7 @@ class Teacher:
     """A model that sees hints: the policy itself (drifting), or a copy with the initial weights (frozen)."""
 
     def __init__(
-        self, model: nn.Module, sampler: Sampler | VllmSampler, scorer: Scorer, temperature: float, offload: bool
+        self, model: LanguageModel, sampler: Sampler | VllmSampler, scorer: Scorer, temperature: float, offload: bool
     ) -> None:
         """`offload`: the model waits in the CPU's memory while it is not asked."""
         self.model, self.sampler, self.scorer, self.temperature = model, sampler, scorer, temperature

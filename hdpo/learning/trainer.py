@@ -6,14 +6,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdpo.learning.learner import Learner, Update
 from hdpo.learning.metrics import StepLog
 from hdpo.learning.optimizer import learning_rate
 from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations, Teacher
+from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.model.policy import encode
+from hdpo.model.tokenizer import encode
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import Run
@@ -95,11 +96,13 @@ class Trainer:
         with self.log.time("update"):
             yield from self.learner.updates(learning_rate(self.train.optimizer, self.t), self.log.updated)
 
-    def _load(self, is_trained: bool) -> nn.Module:
+    def _load(self, is_trained: bool) -> LanguageModel:
         study = self.run.study
         recomputes = is_trained and study.train.gradient_checkpointing
         config = study.model
-        model = load_policy(study.base_path, config.dtype, config.attention, recomputes, config.revision)
+        model = load_policy(
+            study.base_path, config.dtype, config.attention, recomputes, config.revision, config.implementation
+        )
         if ranks.size() > 1 and study.hardware.sharding == "shard":
             ranks.shard(model, is_trained)
         return model

@@ -1,1 +1,5 @@
-"""The policy as a language model: loading, and the one place that shifts and masks. `small/` is a fast CPU decoder."""
+"""Language models: loading, tokens, shifting and masking.
+
+Dimension letters: N sequences, L positions of a row, T completion tokens of a sequence, M completion tokens of all
+sequences, D width, V vocabulary, U distinct prompts, H and H_kv query and key-value heads.
+"""

@@ -1,20 +1,20 @@
-"""Models and tokenizers from a folder or the hub, and a model's weights as transformers lays them out."""
+"""Models and tokenizers from a folder or the hub."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from hdpo.model.language_model import LanguageModel
 from hdpo.model.small.decoder import Decoder
-from hdpo.model.small.layout import to_transformers
-from hdpo.model.tokenizer import WordTokenizer
+from hdpo.model.tokenizer import Tokenizer, WordTokenizer
 from hdpo.system.errors import UserError, brief
 from hdpo.system.files import read_json, verify_files
-from hdpo.system.ranks import whole
 
 
 def load_policy(
@@ -23,14 +23,19 @@ def load_policy(
     attention: str = "sdpa",
     gradient_checkpointing: bool = False,
     revision: str | None = None,
-) -> nn.Module:
-    """A Hugging Face causal LM from a folder or the hub (there at `revision`), from safetensors, no remote code.
+    implementation: str = "transformers",
+) -> LanguageModel:
+    """A causal language model from a folder or the hub, from safetensors, without remote code.
 
-    A Qwen2 folder in float32 on a CPU becomes a `Decoder`, anything else transformers' own model, as does a model with
-    gradient checkpointing: its layers' inputs alone are kept for backward, which computes the rest again.
+    Args:
+        gradient_checkpointing: keep only each layer's input for backward, which computes the rest again.
+        revision: the hub's commit or tag; None: its newest.
+        implementation: `transformers` for any model, on the GPU if there is one; `small` for a Qwen2 folder in float32
+            on a CPU.
 
     Raises:
-        UserError: nothing there, not a model, or changed since its provenance was written; no flash attention here.
+        UserError: nothing is there, it is no model, it has changed since its provenance was written, flash attention is
+            not installed, or `small` cannot do what is asked.
     """
     if attention == "flash_attention_2" and find_spec("flash_attn") is None:
         raise UserError(
@@ -39,34 +44,56 @@ def load_policy(
     _require_folder(path, "config.json")
     if (Path(path) / "provenance.json").is_file():
         verify_files(Path(path) / "provenance.json")
-    on_gpu = torch.cuda.is_available()
     try:
-        if not on_gpu and dtype == "float32" and not gradient_checkpointing and Decoder.reads(Path(path)):
+        if implementation == "small":
+            _require_small(Path(path), dtype, gradient_checkpointing)
             return Decoder.load(Path(path))
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path),
-            dtype=getattr(torch, dtype),
-            revision=revision or "main",
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        if gradient_checkpointing:
-            _recompute_layers(model)
+        return _transformers_model(path, dtype, attention, gradient_checkpointing, revision)
+    except UserError:
+        raise
     except Exception as error:  # transformers raises many kinds; all mean that this is no usable model
         raise _not_loaded("model", path, error) from error
-    return model.to("cuda" if on_gpu else "cpu").eval()
+
+
+def _require_small(path: Path, dtype: str, gradient_checkpointing: bool) -> None:
+    problem = ""
+    if dtype != "float32":
+        problem = f"computes in float32, and model.dtype is {dtype}"
+    elif gradient_checkpointing:
+        problem = "keeps all activations, and train.gradient_checkpointing is true"
+    elif not Decoder.reads(path):
+        problem = f"reads a Qwen2 folder with one model.safetensors, and {path} is none"
+    if problem:
+        raise UserError(f"model.implementation small {problem}; set model.implementation: transformers")
+
+
+def _transformers_model(
+    path: str | Path, dtype: str, attention: str, gradient_checkpointing: bool, revision: str | None
+) -> LanguageModel:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from hdpo.model.transformers_model import TransformersModel  # here, as importing transformers takes a second
+
+    logging.disable_progress_bar()
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        str(path),
+        dtype=getattr(torch, dtype),
+        revision=revision or "main",
+        attn_implementation=attention,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    if gradient_checkpointing:
+        _recompute_layers(model)
+    return TransformersModel(model.to("cuda" if torch.cuda.is_available() else "cpu").eval())
 
 
 def _recompute_layers(model: nn.Module) -> None:
-    """Gradient checkpointing; transformers' own works in training mode only, in which dropout would set in."""
+    """Gradient checkpointing. transformers' own works only in training mode, which would turn on dropout."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    def recomputed(forward: Callable, *args, **kwargs):
+    def recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
@@ -78,28 +105,19 @@ def _recompute_layers(model: nn.Module) -> None:
         layer.forward = partial(recomputed, layer.forward)
 
 
-def whole_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Name and value of every weight, as transformers names and lays them out; a tied one once.
-
-    Weights that are sharded over processes are gathered, one at a time: then every process must read them all.
-    """
-    weights = ((name, whole(parameter.detach())) for name, parameter in model.named_parameters())
-    yield from to_transformers(model, dict(weights)).items() if isinstance(model, Decoder) else weights
-
-
 def hub_commit(path: str, revision: str | None = None) -> str | None:
-    """The commit of a model of the hub that has just been loaded from there."""
+    """The commit of a model that has just been loaded from the hub; None if the cache does not tell."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(path, "config.json", revision=revision)
     return Path(found).parent.name if isinstance(found, str) else None
 
 
-def load_tokenizer(path: str | Path, revision: str | None = None):
+def load_tokenizer(path: str | Path, revision: str | None = None) -> Tokenizer:
     """The tokenizer saved beside a model.
 
     Raises:
-        UserError: nothing there, or no end-of-sequence token.
+        UserError: nothing is there, or it has no end-of-sequence token.
     """
     _require_folder(path, "tokenizer.json")
     # AutoTokenizer reads every Qwen2 folder as Qwen's own byte-level tokenizer, whatever the folder says.
@@ -107,11 +125,11 @@ def load_tokenizer(path: str | Path, revision: str | None = None):
     generic = config.is_file() and read_json(config).get("tokenizer_class") == "TokenizersBackend"
     try:
         if generic and not (Path(path) / "chat_template.jinja").is_file():
-            tokenizer = WordTokenizer(Path(path))
+            tokenizer: Tokenizer = WordTokenizer(Path(path))
         else:
             from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-            kind = PreTrainedTokenizerFast if generic else AutoTokenizer
+            kind: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
             tokenizer = kind.from_pretrained(str(path), revision=revision or "main", trust_remote_code=False)
     except Exception as error:
         raise _not_loaded("tokenizer", path, error) from error

@@ -9,7 +9,7 @@ from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
 
 SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: of each vLLM engine, of a whole job
-LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.model.policy, which imports torch
+LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.model.forward, which imports torch
 USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
 CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # libraries, products that oneDNN keeps compiled; CUDA context and workspaces
 

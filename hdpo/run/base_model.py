@@ -14,8 +14,10 @@ import torch
 from torch import nn
 
 from hdpo.learning.optimizer import AdamW
+from hdpo.model.forward import completion_logits
 from hdpo.model.loading import load_policy
-from hdpo.model.policy import Sequences, completion_logits, encode
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import encode
 from hdpo.study.schema import Pretrain
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
@@ -87,7 +89,7 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
     with tempfile.TemporaryDirectory() as name:
         ends = tokenizer.eos_token_id, tokenizer.pad_token_id
         initial_model(Path(name), config, len(tokenizer), study.model.max_length, *ends)
-        model = load_policy(name).train()
+        model = load_policy(name, implementation=study.model.implementation).train()
     optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, fused=True)
     rng = random.Random(config.seed)
     bar = progress(range(config.steps), "base model")

@@ -33,7 +33,7 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     started, began = provenance(), time.perf_counter()
     revision = study.model.revision  # without meaning for a run's folder
     task, tokenizer = study.task.load(study), load_tokenizer(model_path, revision)
-    model = load_policy(model_path, study.model.dtype, revision=revision)
+    model = load_policy(model_path, study.model.dtype, revision=revision, implementation=study.model.implementation)
     sampler = load_sampler(study, model, model_path, tokenizer.eos_token_id)
     problems, samples = task.problems("test"), study.evaluate.test_samples
     random = generator(seed, "test", device=model.device)

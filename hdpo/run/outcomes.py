@@ -30,7 +30,7 @@ def evaluate(
     random: "torch.Generator",
 ) -> list[dict[str, Any]]:
     """One row per problem: the greedy outcome, and the n sampled outcomes in draw order."""
-    from hdpo.model.policy import encode
+    from hdpo.model.tokenizer import encode
 
     prompts = encode(scorer.tokenizer, [scorer.task.student_prompt(problem) for problem in problems])
     greedy = scorer.judge(problems, sampler.sample(prompts, 1, 0.0).sequences.completions).rewards

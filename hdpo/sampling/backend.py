@@ -1,10 +1,9 @@
-"""What draws the rollouts, by `train.backend`: the model itself, or vLLM holding a copy of its weights."""
+"""`train.backend`: rollouts are drawn by the model itself or by vLLM, which holds a copy of its weights."""
 
 from functools import cache
 from importlib.util import find_spec
 
-from torch import nn
-
+from hdpo.model.language_model import LanguageModel
 from hdpo.sampling.sampler import Sampler
 from hdpo.sampling.vllm_sampler import Engine, VllmSampler
 from hdpo.study.study import Study
@@ -12,7 +11,7 @@ from hdpo.system.errors import UserError
 
 
 def require_backend(study: Study) -> None:
-    """Before anything is loaded.
+    """Check that the study's backend is installed, before anything is loaded.
 
     Raises:
         UserError: the study samples with vLLM, which is not installed.
@@ -24,8 +23,8 @@ def require_backend(study: Study) -> None:
         )
 
 
-def load_sampler(study: Study, model: nn.Module, path: str, eos_token_id: int) -> Sampler | VllmSampler:
-    """The study's sampler for a model, whose configuration lies at `path`.
+def load_sampler(study: Study, model: LanguageModel, path: str, eos_token_id: int) -> Sampler | VllmSampler:
+    """The study's sampler for a model. Its configuration lies at `path`.
 
     Raises:
         UserError: vLLM cannot run the model here.
@@ -38,7 +37,5 @@ def load_sampler(study: Study, model: nn.Module, path: str, eos_token_id: int) -
     return VllmSampler(model, eos_token_id, length, engine)
 
 
-@cache
-def _engine(*arguments) -> Engine:
-    """The process's one engine, shared by the samplers of policy and teacher."""
-    return Engine(*arguments)
+# The process's one engine, shared by the samplers of policy and teacher.
+_engine = cache(Engine)

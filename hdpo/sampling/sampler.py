@@ -4,19 +4,20 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
-from hdpo.model.policy import Reader, Sequences, head
-from hdpo.model.small.decoder import causal_mask
-from hdpo.model.small.kv_cache import MIN_KEYS
+from hdpo.model.kv_cache import MIN_KEYS
+from hdpo.model.language_model import LanguageModel
+from hdpo.model.masks import additive_mask, causal_mask
+from hdpo.model.sequences import Sequences
 from hdpo.system import ranks
 from hdpo.system.finite import require_finite
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """N = P·G sequences in prompt-major order, with what the sampler knew of each token."""
+    """N = P·G sequences in prompt-major order, with what the sampler knew about each token."""
 
     sequences: Sequences
     logp: Tensor  # the sampler's own log-prob of each token, [M]
@@ -26,26 +27,28 @@ class Rollouts:
 class Sampler:
     """Samples from a model at a temperature; 0 means greedy."""
 
-    def __init__(self, model: nn.Module, eos_token_id: int, max_response_tokens: int, rows_per_batch: int = 512):
+    def __init__(
+        self, model: LanguageModel, eos_token_id: int, max_response_tokens: int, rows_per_batch: int = 512
+    ) -> None:
         self.model = model
         self.eos = eos_token_id
         self.max_tokens = max_response_tokens
-        self.rows_per_batch = rows_per_batch  # memory, not distribution
+        self.rows_per_batch = rows_per_batch  # bounds memory; the distribution does not depend on it
 
     def sleep(self) -> None:
-        """Nothing to do before the weights change: they are the model's own, and the cache ends with each call."""
+        """Do nothing: the sampler uses the model's own weights and keeps no cache between calls."""
 
     @torch.no_grad()
     def sample(
         self, prompts: list[Tensor], group: int, temperature: float, generator: torch.Generator | None = None
     ) -> Rollouts:
-        """`group` rollouts of each prompt. Prompts of similar length share a batch; the order is restored.
+        """Draw `group` rollouts of each prompt. Prompts of similar length share a batch; the order is restored.
 
-        Of each batch every rank samples its share, in step with the others and with its part of the same random
-        numbers: the rollouts do not depend on how many ranks there are, and every rank returns them all.
+        Every rank samples its share of each batch, in step with the others and with its part of the same random
+        numbers. The rollouts do not depend on the number of ranks, and every rank returns them all.
 
         Raises:
-            NotFinite: a sampled token has no finite log-probability, as under NaN weights.
+            NotFinite: a sampled token has no finite log-probability, as happens under NaN weights.
         """
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
         size = max(1, self.rows_per_batch // group)
@@ -67,32 +70,32 @@ class Sampler:
         return Rollouts(Sequences(repeated, completions), logp, entropy[valid])
 
     @torch.inference_mode()  # saves 7 % of the time beside no_grad; `sample` copies what leaves it
-    def _sample_share(self, prompts: list[Tensor], group: int, temperature: float, generator) -> tuple[Tensor, ...]:
+    def _sample_share(
+        self, prompts: list[Tensor], group: int, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tokens, log-probs and entropies [N, T] and lengths [N] of `group` rollouts of each prompt of the share."""
         device = self.model.device
-        mine = ranks.share(prompts)
+        mine = list(ranks.share(prompts))
         count = len(mine) * group
-        prompts = mine or prompts[:1]  # without a prompt of its own a rank reads one, and draws no rollout
+        prompts = mine or prompts[:1]  # a rank without a prompt of its own reads one and draws no rollout
         width = max(map(len, prompts))
         capacity = max(MIN_KEYS, width + self.max_tokens)
         ids = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
-        hidden = torch.ones(len(prompts), capacity, dtype=torch.bool, device=device)  # from attention
+        blocked = torch.ones(len(prompts), capacity, dtype=torch.bool, device=device)
         for row, prompt in enumerate(prompts):  # padded on the left: all rows append at the same place
             ids[row, width - len(prompt) :] = prompt
-            hidden[row, width - len(prompt) : width] = False
-        positions = ((~hidden[:, :width]).cumsum(1) - 1).clamp_min(0)
-        bias = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -math.inf)[:, None, None]  # [P, 1, 1, C]
-        # A padding row may see itself, or its softmax would be over nothing.
-        mask = (bias[..., :width] + causal_mask(width, device)).masked_fill_(
-            torch.eye(width, dtype=torch.bool, device=device), 0
-        )
+            blocked[row, width - len(prompt) : width] = False
+        positions = ((~blocked[:, :width]).cumsum(1) - 1).clamp_min(0)
+        visible = additive_mask(blocked)[:, None, None]  # [P, 1, 1, capacity]
+        itself = torch.eye(width, dtype=torch.bool, device=device)  # for padding: softmax needs one key at least
+        mask = (visible[..., :width] + causal_mask(width, device)).masked_fill_(itself, 0)
         mask = pad(mask, (0, max(0, MIN_KEYS - width)), value=-math.inf)
-        reader = Reader(self.model, capacity)
-        logits = head(self.model, reader.read(ids, mask, positions)[:, -1])  # [P, V]
+        model, cache = self.model, self.model.new_cache(capacity)
+        logits = model.logits(model(ids, mask, positions, cache)[:, -1])  # [P, V]
 
         prompt_of = torch.arange(len(mine), device=device).repeat_interleave(group)
-        reader.take(prompt_of)
-        logits, bias, position = logits[prompt_of], bias[prompt_of], positions[prompt_of, -1:]
+        cache.take(prompt_of)
+        logits, visible, position = logits[prompt_of], visible[prompt_of], positions[prompt_of, -1:]
         active = torch.arange(count, device=device)
         alive = torch.ones(count, dtype=torch.bool, device=device)  # of the rows still in the batch
         rows = ranks.gather_count(count)  # in the batch of each rank
@@ -108,24 +111,27 @@ class Sampler:
                 break
             if sum(living) <= 0.8 * sum(rows):  # dropping finished rows costs a copy of the cache: do it in bulk
                 rows, kept = living, alive.nonzero()[:, 0]
-                reader.take(kept)
-                active, token, position, bias = active[kept], token[kept], position[kept], bias[kept]
+                cache.take(kept)
+                active, token, position, visible = active[kept], token[kept], position[kept], visible[kept]
                 alive = alive[kept]
             if not len(alive):  # while other ranks go on
                 logits = logits[:0]
                 continue
             position = position + 1
-            bias[..., width + t] = 0  # the token just drawn
+            visible[..., width + t] = 0  # the token just drawn
             seen = max(MIN_KEYS, width + t + 1)
-            logits = head(self.model, reader.read(token, bias[..., :seen], position)[:, -1])
+            logits = model.logits(model(token, visible[..., :seen], position, cache)[:, -1])
         return _collect(drawn, count, self.max_tokens, self.eos)
 
 
-def _collect(drawn: list[tuple[Tensor, ...]], count: int, max_tokens: int, eos: int) -> tuple[Tensor, ...]:
+def _collect(
+    drawn: list[tuple[Tensor, Tensor, Tensor, Tensor]], count: int, max_tokens: int, eos: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, log-probs and entropies [N, T] and lengths [N] of N rollouts, on the CPU.
 
-    `drawn` at each place: the rows still in the batch, [n], and their tokens, log-probs and negative entropies, [n, 1].
-    What was drawn for a rollout after its end stands behind its length.
+    Args:
+        drawn: for each position, the rows still in the batch, [n], and their tokens, log-probs and negative entropies,
+            [n, 1]. Tokens that were drawn for a rollout after its end lie beyond its length.
     """
     tokens = torch.full((count, max_tokens), eos)
     logp, entropy = torch.zeros(count, max_tokens), torch.zeros(count, max_tokens)
@@ -138,10 +144,13 @@ def _collect(drawn: list[tuple[Tensor, ...]], count: int, max_tokens: int, eos: 
 
 
 def draw(probs: Tensor, generator: torch.Generator | None = None, rows: list[int] | None = None) -> Tensor:
-    """One token per row, [N, 1], from probabilities [N, V], by inversion: the first whose cumulated probability
-    exceeds a uniform number. One random number per row, where `torch.multinomial` draws V.
+    """One token per row, [N, 1], from probabilities [N, V], by inversion.
 
-    `rows` of each rank: all ranks draw the numbers of all, and each uses its own.
+    It is the first token whose cumulated probability exceeds a uniform number. This takes one random number per row,
+    where `torch.multinomial` draws V.
+
+    Args:
+        rows: how many rows each rank has. Every rank draws the numbers of all ranks and uses its own.
     """
     cumulated, rows = probs.cumsum(-1), rows or [len(probs)]
     uniform = torch.rand(sum(rows), 1, generator=generator, device=probs.device).split(rows)[ranks.rank()]

@@ -46,6 +46,7 @@ class Section(BaseModel):
 class Model(Section):
     path: Place | None  # a folder or a hub name; null: the `base` stage trains it
     revision: Place | None = None  # the hub's commit or tag; null: its newest
+    implementation: Literal["transformers", "small"] = "transformers"  # small: the kit's Qwen2, float32 on a CPU
     dtype: Literal["float32", "bfloat16"]  # of computing; the weights that the optimiser moves are float32
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"  # flash: sequences packed without padding
     max_length: Count  # prompt and response together, tokens

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -113,9 +113,12 @@ def shard(model: nn.Module, is_trained: bool) -> None:
     """Spread every decoder layer's weights over the ranks, and the embedding, last norm and head (FSDP2).
 
     If it is trained, the shards are float32 whatever it computes in: the optimiser's weights. Gradients come back as
-    float32 sums. Each forward pass gathers a layer's weights for as long as it runs, so all ranks must make equally
-    many. The root's stay from forward to backward: the head is called outside of its `forward`, chunk by chunk, which
-    therefore is the base model's, from tokens to hidden states.
+    float32 sums. Each forward pass gathers a layer's weights while the layer runs, so all ranks must make equally many
+    passes. The weights of the root stay gathered from forward to backward, because the head is called outside of
+    `forward`, chunk by chunk.
+
+    Args:
+        model: a `hdpo.model.language_model.LanguageModel`.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -123,16 +126,13 @@ def shard(model: nn.Module, is_trained: bool) -> None:
     precision = MixedPrecisionPolicy(next(model.parameters()).dtype, reduce_dtype=torch.float32)
     if is_trained:
         model.float()
-    how = {"mesh": init_device_mesh(model.device.type, (size(),)), "mp_policy": precision}
-    kinds = getattr(model, "_no_split_modules", None) or ["Layer"]  # transformers' name for a layer's class, or ours
-    for layer in [module for module in model.modules() if type(module).__name__ in kinds]:
+    how = {"mesh": init_device_mesh(next(model.parameters()).device.type, (size(),)), "mp_policy": precision}
+    for layer in cast(Iterable[nn.Module], model.layers):
         fully_shard(layer, **how)
     fully_shard(model, **how)
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
-    if hasattr(model, "base_model"):
-        model.forward = model.base_model.forward
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
+from hdpo.model.forward import completion_logits
+from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.model.policy import Sequences, completion_logits, encode
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import Tokenizer, encode
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.theory.bounds import proposition1
@@ -22,25 +24,25 @@ def study_gaps(study: Study, base: Path) -> pd.DataFrame:
     The cross-model quantities are there if a model trained from another seed lies beside it.
     """
     task, other = study.task.load(study), base.with_name(base.name + OTHER_SEED)
-    problems = task.problems("development")
+    problems, implementation = task.problems("development"), study.model.implementation
     return token_gaps(
-        load_policy(base),
+        load_policy(base, implementation=implementation),
         load_tokenizer(base),
         [task.student_prompt(problem) for problem in problems],
         [task.privileged_prompt(problem) for problem in problems],
         [problem.hint + " <eos>" for problem in problems],
-        load_policy(other) if other.is_dir() else None,
+        load_policy(other, implementation=implementation) if other.is_dir() else None,
     )
 
 
 @torch.no_grad()
 def token_gaps(
-    model: nn.Module,
-    tokenizer,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
     plain_prompts: list[str],
     privileged_prompts: list[str],
     completions: list[str],
-    other_model: nn.Module | None = None,
+    other_model: LanguageModel | None = None,
 ) -> pd.DataFrame:
     """`bounds.proposition1` at every token of N completions: one row per token.
 

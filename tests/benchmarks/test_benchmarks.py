@@ -24,6 +24,7 @@ from benchmarks.report import write_report
 from benchmarks.startup import parse_import_times
 from benchmarks.timing import alternate, ratio
 from hdpo.learning.trainer import Trainer
+from hdpo.model.loading import load_policy
 from hdpo.plan.shape import Shape
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
@@ -34,13 +35,11 @@ TOY = Shape(5, 2, 3, 1, 1, 1, 2, tied=True, bias=True)
 
 
 def test_flops_of_a_pass_are_those_that_pytorch_counts(base_folder):
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(base_folder, attn_implementation="eager")
+    model = load_policy(base_folder, attention="eager")
     shape, (rows, length) = shape_of(model), (3, 7)
     ids = torch.zeros(rows, length, dtype=torch.long)
     with FlopCounterMode(display=False) as forward:
-        logits = model(ids).logits
+        logits = model.logits(model(ids))
     with FlopCounterMode(display=False) as backward:
         logits.sum().backward()
     # Written out, attention multiplies all length² pairs.

@@ -12,7 +12,7 @@ from benchmarks.trl import TurnTaker, make_trainer
 from benchmarks.workload import KitScorer, Size, Work, plain_model, trl_reward, write_study
 from hdpo.learning.policy_gradient import group_advantages
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import Sequences
+from hdpo.model.sequences import Sequences
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
 from helpers.studies import ROOT

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hdpo.learning.trainer import Trainer
-from hdpo.model import policy
+from hdpo.model import forward
 from hdpo.run.checkpoint import load_checkpoint, save_checkpoint
 from hdpo.run.train import save_policy
 from hdpo.study.study import load_study
@@ -105,7 +105,7 @@ def errors(folder: Path, case: str) -> dict[str, list[str]]:
 
 def main(folder: Path, out: Path) -> None:
     ranks.start(threads=1, on_gpu=False)
-    policy.LOGITS_CHUNK = 400  # some five tokens: the head of a sharded model runs often outside of its root's forward
+    forward.LOGITS_CHUNK = 400  # some five tokens: the head of a sharded model runs often outside of its root's forward
     results = {
         "steps": {case: three_steps(folder, case) for case in CASES},
         "resumed": {case: resumed_steps(folder, case) for case in ("decoder-replicate", "llama-tied-shard")},

@@ -55,7 +55,8 @@ def test_tied_weights_have_one_master_and_float32_weights_are_their_own():
 def test_an_update_at_the_papers_learning_rate_reaches_every_weight(make_study, base_folder):
     """At 1e-6 the model that acts may not change at all in one step, but what the next step builds on does."""
     optimizer = {"train__optimizer__learning_rate": 1e-6, "train__optimizer__warmup_steps": 0}
-    study = make_study(model__path=str(base_folder), model__dtype="bfloat16", **optimizer)
+    bfloat16 = {"model__dtype": "bfloat16", "model__implementation": "transformers"}
+    study = make_study(model__path=str(base_folder), **bfloat16, **optimizer)
     trainer = Trainer(study.run("grpo", 1))
     before = {name: weight.clone() for name, weight in trainer.weights.items()}
     acting = [parameter.clone() for parameter in trainer.policy.parameters()]

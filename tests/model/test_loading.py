@@ -1,5 +1,6 @@
-"""Loading: what lies in a folder decides which model and tokenizer come of it, or the one line that says why not."""
+"""Loading: the implementation that the study names, the tokenizer of a folder, or one line that says why not."""
 
+import json
 import shutil
 
 import pytest
@@ -7,14 +8,58 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hdpo.model.loading import hub_commit, load_policy, load_tokenizer
-from hdpo.model.policy import encode
 from hdpo.model.small.decoder import Decoder
+from hdpo.model.tokenizer import encode
+from hdpo.model.transformers_model import TransformersModel
 from hdpo.system.errors import UserError
 
 
-def test_a_qwen2_folder_becomes_the_kits_own_decoder(base_folder):
-    assert isinstance(load_policy(base_folder), Decoder)
-    assert not isinstance(load_policy(base_folder, "bfloat16"), Decoder)
+def test_the_implementation_is_the_one_that_is_asked_for(base_folder):
+    assert type(load_policy(base_folder)) is TransformersModel
+    assert type(load_policy(base_folder, implementation="transformers")) is TransformersModel
+    assert type(load_policy(base_folder, implementation="small")) is Decoder
+
+
+@pytest.mark.parametrize(
+    ("options", "config", "line"),
+    [
+        ({"dtype": "bfloat16"}, {}, "computes in float32, and model.dtype is bfloat16"),
+        ({"gradient_checkpointing": True}, {}, "keeps all activations, and train.gradient_checkpointing is true"),
+        ({}, {"model_type": "llama"}, "reads a Qwen2 folder with one model.safetensors, and .*/model is none"),
+    ],
+)
+def test_what_the_small_implementation_cannot_do_is_one_line(base_folder, tmp_path, options, config, line):
+    shutil.copytree(base_folder, tmp_path / "model")
+    file = tmp_path / "model/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    expected = rf"^model\.implementation small {line}; set model\.implementation: transformers$"
+    with pytest.raises(UserError, match=expected):
+        load_policy(tmp_path / "model", implementation="small", **options)
+
+
+NO_ROPE = '{"model_type": "qwen2", "hidden_act": "silu", "rope_parameters": null}'
+
+
+@pytest.mark.parametrize("content", ["[]", "{", NO_ROPE])
+def test_a_damaged_config_is_one_line_in_both(base_folder, tmp_path, content):
+    shutil.copytree(base_folder, tmp_path / "model")
+    (tmp_path / "model/config.json").write_text(content)
+    for implementation in ("small", "transformers"):
+        with pytest.raises(UserError, match=r"model.*config\.json|model .*cannot be loaded"):
+            load_policy(tmp_path / "model", implementation=implementation)
+
+
+def test_saved_weights_have_the_names_of_transformers(base_folder, tmp_path):
+    """Without and with weights given under the model's own parameter names, as a run's end gives them."""
+    expected = load_file(base_folder / "model.safetensors")
+    for implementation in ("small", "transformers"):
+        model = load_policy(base_folder, implementation=implementation)
+        doubled = {name: 2 * value.detach() for name, value in model.named_parameters()}
+        for state_dict, factor in ((None, 1), (doubled, 2)):
+            model.save_pretrained(tmp_path / f"{implementation}-{factor}", state_dict=state_dict)
+            found = load_file(tmp_path / f"{implementation}-{factor}/model.safetensors")
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], factor * expected[name]) for name in expected)
 
 
 def test_flash_attention_that_is_not_installed_is_one_line(base_folder, monkeypatch):
@@ -69,7 +114,7 @@ def test_a_revision_of_the_hub_is_loaded_and_its_commit_known(base_folder, tmp_p
     for revision, expected in (("v1", weights), (None, changed)):
         model = load_policy("kit/base", revision=revision)
         assert hub_commit("kit/base", revision) == commits[revision or "main"]
-        found = dict(model.named_parameters())["model.norm.weight"]
+        found = dict(model.weights())["model.norm.weight"]
         assert torch.equal(found, expected["model.norm.weight"])
     for load in (lambda: load_policy("kit/base", revision="v2"), lambda: load_tokenizer("kit/base", "v2")):
         with pytest.raises(

@@ -7,8 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdpo.learning.jsd import jsd_k, teacher_top_k
+from hdpo.model.forward import completion_hidden, completion_logits, per_token, token_entropy, token_logp
 from hdpo.model.loading import load_policy
-from hdpo.model.policy import Sequences, completion_hidden, completion_logits, per_token, token_entropy, token_logp
+from hdpo.model.sequences import Sequences
 from hdpo.sampling.sampler import Sampler, draw
 from hdpo.system.rng import generator
 
@@ -21,9 +22,14 @@ def reference(base_folder):
     return Qwen2ForCausalLM.from_pretrained(base_folder).eval()
 
 
-@pytest.fixture(scope="module", params=["decoder", "transformers"])
-def policy(request, base_folder, reference):
-    return load_policy(base_folder) if request.param == "decoder" else reference
+@pytest.fixture(scope="module", params=["small", "transformers"])
+def policy(request, base_folder):
+    return load_policy(base_folder, implementation=request.param)
+
+
+@pytest.fixture
+def wrapped(base_folder):
+    return load_policy(base_folder, implementation="transformers")
 
 
 def sequences() -> Sequences:
@@ -87,7 +93,7 @@ class LogitRows(TorchDispatchMode):
 
 def losses_in_chunks(policy, monkeypatch, chunk: int) -> tuple[list[torch.Tensor], int]:
     """Log-probs, entropy, the teacher's top k, the divergence, the gradient of a sum of them; rows of logits."""
-    monkeypatch.setattr("hdpo.model.policy.LOGITS_CHUNK", chunk * 76)
+    monkeypatch.setattr("hdpo.model.forward.LOGITS_CHUNK", chunk * 76)
     batch, longer = sequences(), sequences()
     longer = Sequences([prompt.repeat(2) for prompt in longer.prompts], longer.completions)
     policy.zero_grad()
@@ -126,43 +132,43 @@ def loss_and_gradient(policy, batch: Sequences) -> tuple[torch.Tensor, torch.Ten
 
 def reading(model, monkeypatch) -> list[tuple[int, ...]]:
     """Shapes of the token ids that the model is fed from now on."""
-    shapes, forward = [], model.base_model.forward
+    shapes, forward = [], model.forward
 
-    def seen(*args, **kwargs):
-        shapes.append(tuple(kwargs["input_ids"].shape))
-        return forward(*args, **kwargs)
+    def seen(ids, *args, **kwargs):
+        shapes.append(tuple(ids.shape))
+        return forward(ids, *args, **kwargs)
 
-    monkeypatch.setattr(model.base_model, "forward", seen)
+    monkeypatch.setattr(model, "forward", seen)
     return shapes
 
 
-def test_packed_sequences_do_not_see_each_other(reference, monkeypatch):
+def test_packed_sequences_do_not_see_each_other(wrapped, monkeypatch):
     """Joined to one row, with prompts of one token among them: as if each stood in a row of its own."""
     batch = sequences()
     batch.prompts[1] = batch.prompts[1][:1]  # with its one completion token, a sequence of one
-    shapes = reading(reference, monkeypatch)
-    padded, slope = loss_and_gradient(reference, batch)
-    monkeypatch.setattr("hdpo.model.policy.packs", lambda model: True)
-    packed, packed_slope = loss_and_gradient(reference, batch)
+    shapes = reading(wrapped, monkeypatch)
+    padded, slope = loss_and_gradient(wrapped, batch)
+    monkeypatch.setattr(wrapped, "packs", True)
+    packed, packed_slope = loss_and_gradient(wrapped, batch)
     assert shapes == [(4, 15), (1, 9 + 1 + 15 + 6)]
     assert torch.allclose(packed, padded, atol=2e-5)
     assert torch.allclose(packed_slope, slope, atol=1e-5 * float(slope.abs().max()))
 
 
-def test_gradient_checkpointing_computes_layers_twice_and_the_same(base_folder, reference):
+def test_gradient_checkpointing_computes_layers_twice_and_the_same(base_folder, wrapped):
     model = load_policy(base_folder, gradient_checkpointing=True)
     calls = []
-    model.model.layers[0].self_attn.register_forward_hook(lambda module, *_: calls.append(module.training))
+    model.layers[0].self_attn.register_forward_hook(lambda module, *_: calls.append(module.training))
     logp, slope = loss_and_gradient(model, sequences())
     assert calls == [False, False]  # forward and again in backward, with dropout off
-    expected, expected_slope = loss_and_gradient(reference, sequences())
+    expected, expected_slope = loss_and_gradient(wrapped, sequences())
     assert torch.allclose(logp, expected, atol=1e-6)
     assert torch.allclose(slope, expected_slope, atol=1e-5 * float(expected_slope.abs().max()))
     with torch.no_grad():
         completion_logits(model, sequences())
     assert len(calls) == 3
     found, plain = (
-        Sampler(each, 1, 10).sample(sequences().prompts, 2, 1.0, generator(0, "x")) for each in (model, reference)
+        Sampler(each, 1, 10).sample(sequences().prompts, 2, 1.0, generator(0, "x")) for each in (model, wrapped)
     )
     assert torch.equal(found.sequences.tokens, plain.sequences.tokens)  # its sampler's cache works as before
 
@@ -202,6 +208,18 @@ def test_micro_batches_cover_each_row_once_within_the_budget():
 def test_token_index_finds_the_tokens_of_the_rows():
     batch = sequences()
     assert torch.equal(batch.tokens[batch.token_index([2, 0])], torch.cat([batch.completions[i] for i in (2, 0)]))
+
+
+def test_distinct_rows_come_once_with_their_counts():
+    """The same completion under another prompt is another sequence; order and first place are those of `rows`."""
+    a, b, c = (torch.tensor(ids) for ids in ([3, 4], [3], [5]))
+    batch = Sequences([a, a, b, a, b, a], [c, b, c, c, c, b])
+    rows, counts = batch.distinct([5, 0, 2, 3, 4, 1])
+    assert rows == [5, 0, 2] and counts.tolist() == [2, 2, 2]
+    rows, counts = batch.distinct([0, 1, 3])
+    assert rows == [0, 1] and counts.tolist() == [2, 1]
+    rows, counts = batch.distinct([])
+    assert rows == [] and counts.shape == (0,)
 
 
 def test_empty_prompt_is_refused(policy):

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from hdpo.cli import main
-from hdpo.model import policy
+from hdpo.model import forward
 from hdpo.plan.cost import (
     Machine,
     disk_bytes,
@@ -268,7 +268,7 @@ def test_memory_grows_with_the_chunk_of_logits_and_not_with_the_micro_batch_time
     shape = KNOWN[PAPER]
     larger = paper.model_copy(update={"train": paper.train.model_copy(update={"micro_batch_tokens": 65536})})
     before, after = (activations(study, shape, 2, True)["logits of a chunk"] for study in (paper, larger))
-    assert before == after == 3 * 4 * LOGITS_CHUNK and LOGITS_CHUNK == policy.LOGITS_CHUNK
+    assert before == after == 3 * 4 * LOGITS_CHUNK and LOGITS_CHUNK == forward.LOGITS_CHUNK
     tiny = Shape(100, 32, 80, 3, 4, 2, 8, tied=True, bias=True)
     assert activations(paper, tiny, 2, True)["logits of a chunk"] == 3 * 4 * paper.train.micro_batch_tokens * 100
 

@@ -52,7 +52,8 @@ def folder(tmp_path_factory, base_folder) -> Path:
     for case in ranks_program.CASES:
         model, sharding = case.rsplit("-", 1)
         hardware = {"processes": 2, "sharding": sharding}
-        changes = {"model__path": str(bases[model]), "hardware": hardware}
+        implementation = "small" if model == "decoder" else "transformers"
+        changes = {"model__path": str(bases[model]), "model__implementation": implementation, "hardware": hardware}
         write_study(folder, **changes, **more).rename(folder / f"{case}.yaml")
     return folder
 
@@ -92,7 +93,9 @@ def test_two_processes_compute_what_one_does(folder, two, case):
     assert_close(found["state"], one["state"])
     assert found["outcomes"] == one["outcomes"]
     saved = [folder / f"{case}-{count}" for count in (1, 2)]
-    for weights in (dict(load_policy(place).named_parameters()) for place in saved):
+    implementation = load_study(folder / f"{case}.yaml").model.implementation
+    for place in saved:
+        weights = dict(load_policy(place, implementation=implementation).named_parameters())
         assert_close(weights, {name: one["state"][name] for name in weights})
     assert len({(place / "model.safetensors").stat().st_size for place in saved}) == 1  # tied weights are there once
 

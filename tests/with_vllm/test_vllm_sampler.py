@@ -14,8 +14,9 @@ pytest.importorskip("vllm")
 
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from hdpo.model.forward import completion_logits, token_logp
+from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy
-from hdpo.model.policy import completion_logits, token_logp
 from hdpo.model.small.decoder import Decoder
 from hdpo.sampling.vllm_sampler import Engine, VllmSampler
 from hdpo.system.errors import UserError
@@ -59,10 +60,14 @@ def engine(folder) -> Engine:
     return Engine(str(folder), "float32", LENGTH, 0.4)
 
 
+def load(folder: Path) -> LanguageModel:
+    return load_policy(folder, implementation="small" if Decoder.reads(folder) else "transformers")
+
+
 @pytest.fixture
 def policy(folder, engine):
     engine.sleep()  # another model comes
-    return load_policy(folder)
+    return load(folder)
 
 
 @pytest.fixture
@@ -138,10 +143,8 @@ def test_a_change_of_the_head_alone_arrives(sampler, policy, prompts, tmp_path):
     """A tied head is the embedding: on a CPU vLLM keeps a packed copy of it, which reloading leaves out."""
     before = tokens(sampler.sample(prompts, 1, 0.0))
     sampler.sleep()
-    if isinstance(policy, Decoder):
-        head = policy.embedding if policy.head is None else policy.head
-    else:
-        head = policy.get_output_embeddings().weight
+    weights = dict(policy.weights())  # of both matrices the model's own memory
+    head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
     with torch.no_grad():
         head.copy_(head[torch.randperm(VOCABULARY, generator=seed())])
     policy.save_pretrained(tmp_path)
@@ -151,7 +154,7 @@ def test_a_change_of_the_head_alone_arrives(sampler, policy, prompts, tmp_path):
 
 def test_two_models_share_the_engine(sampler, policy, folder, prompts):
     """As policy and frozen teacher do: each samples from its own weights, whichever came last."""
-    teacher = load_policy(folder)
+    teacher = load(folder)
     perturb(policy)
     theirs = VllmSampler(teacher, EOS, RESPONSE, sampler.engine)
     reference = greedy_of_transformers(AutoModelForCausalLM.from_pretrained(folder), prompts)
@@ -221,7 +224,7 @@ def test_an_overlong_prompt_is_one_line(sampler):
 def test_nan_weights_are_named(tmp_path, prompts):
     """On an engine of its own: keys and values that are NaN stay in its cache."""
     MODELS["qwen2, tied"]().save_pretrained(tmp_path)
-    policy = load_policy(tmp_path)
+    policy = load(tmp_path)
     sampler = VllmSampler(policy, EOS, RESPONSE, Engine(str(tmp_path), "float32", LENGTH, 0.4))
     with torch.no_grad():
         policy.embedding.fill_(float("nan"))

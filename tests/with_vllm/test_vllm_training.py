@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 pytest.importorskip("vllm")
 
 from hdpo.learning.trainer import Trainer
-from hdpo.model.policy import encode
+from hdpo.model.tokenizer import encode
 from hdpo.run.train import train_run
 from hdpo.sampling.sampler import Sampler
 

@@ -13,7 +13,7 @@ from hdpo.sampling.vllm_sampler import Engine, VllmSampler
 dist.init_process_group("gloo")
 folder, work = sys.argv[1], Path(sys.argv[2])
 policy = load_policy(folder)
-for layer in policy.model.layers:
+for layer in policy.layers:
     fully_shard(layer)
 fully_shard(policy)
 sampler = VllmSampler(policy, 1, 20, Engine(folder, "float32", 512, 0.4))

@@ -16,7 +16,8 @@ import yaml
 
 from hdpo.learning.metrics import MetricsFile
 from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import Sequences, encode
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import encode
 from hdpo.report.page import write_page
 from hdpo.report.pdf import write_pdf
 from hdpo.report.tables import write_tables

@@ -1,1 +1,1 @@
-"""A Qwen2 decoder for a CPU, several times as fast as the general one on models of a few million parameters."""
+"""A decoder that is fast on a CPU at the size of the small world. Only `hdpo.model.loading` names it."""

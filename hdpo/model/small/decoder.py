@@ -1,14 +1,14 @@
 """The small world's model: Qwen2's decoder in plain PyTorch, for float32 on a CPU.
 
-Same folder format and same function as transformers' Qwen2ForCausalLM, which the tests compare it with. At half a
-million parameters much of the time goes into starting kernels; this version starts far fewer, and its process need
-not import transformers (`make bench` measures both). Every other model, and any model on a GPU, is transformers' own.
+It reads the same folders and computes the same function as transformers' Qwen2ForCausalLM; the tests compare the two.
+At half a million parameters much of the time goes into starting kernels. This version starts far fewer, and its
+process does not import transformers (`make bench` measures both).
 
-What differs from the textbook is layout. Weights are stacked and their rows reordered (`decoder_layout`; `load` and
-`save` convert), and a batch of N sequences of L tokens is one matrix of N·L rows everywhere but in attention.
+It differs from the textbook in layout. Weights are stacked and their rows reordered (`hdpo.model.small.layout`; `load`
+and `save_pretrained` convert). A batch of N sequences of L tokens is one matrix of N·L rows, except in attention.
 """
 
-import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +17,36 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hdpo.model.small.kv_cache import GrowingLayer, KVCache, ReservedLayer
+from hdpo.model.kv_cache import Cache, KVCache, LayerCache
+from hdpo.model.language_model import LanguageModel
+from hdpo.model.masks import causal_mask
 from hdpo.model.small.layout import from_transformers, to_transformers
 from hdpo.model.small.onednn import linear
 from hdpo.system.files import read_json
+from hdpo.system.ranks import whole
 
-CONFIGS = ("config.json", "generation_config.json")  # kept as they were read
+CONFIGS = ("config.json", "generation_config.json")  # saved as they were read
 
 
-class Decoder(nn.Module):
-    """A causal language model over V tokens with width D, H heads of size D/H and H_kv key-value heads."""
+class Decoder(LanguageModel):
+    """V tokens, width D, H heads of size D/H and H_kv key-value heads."""
+
+    layers: nn.ModuleList
+    rotation: Tensor
+    packs = False
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        self.config = config
-        width, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+        self.config, self.vocabulary = config, config["vocab_size"]
+        self.files: dict[str, bytes] = {}  # of `CONFIGS`, by name
+        width, inner = config["hidden_size"], config["intermediate_size"]
         heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-        self.embedding = nn.Parameter(torch.empty(vocabulary, width))
+        self.embedding = nn.Parameter(torch.empty(self.vocabulary, width))
         self.layers = nn.ModuleList(
             Layer(width, inner, heads, kv_heads, config["rms_norm_eps"]) for _ in range(config["num_hidden_layers"])
         )
         self.norm = nn.Parameter(torch.empty(width))
-        self.head = None if config["tie_word_embeddings"] else nn.Parameter(torch.empty(vocabulary, width))
+        self.head = None if config["tie_word_embeddings"] else nn.Parameter(torch.empty(self.vocabulary, width))
         half = torch.arange(0, width // heads, 2).float() / (width // heads)
         angles = (
             torch.arange(config["max_position_embeddings"])[:, None] / config["rope_parameters"]["rope_theta"] ** half
@@ -61,34 +69,26 @@ class Decoder(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> "Decoder":
-        """Read config.json and model.safetensors, as `save` and transformers write them."""
+        """Read config.json and model.safetensors, as `save_pretrained` and transformers write them."""
         model = cls(read_json(folder / "config.json"))
-        model.load_state_dict(from_transformers(model, load_file(folder / "model.safetensors")))
+        model.load_state_dict(from_transformers(model.config, load_file(folder / "model.safetensors")))
         model.files = {name: (folder / name).read_bytes() for name in CONFIGS if (folder / name).is_file()}
         return model
 
     def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Write what transformers' `from_pretrained` reads; `state_dict`: in place of the model's own."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
-        weights = to_transformers(self, state_dict or self.state_dict())
+        weights = to_transformers(self.config, state_dict or self.state_dict())
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-    @property
-    def device(self) -> torch.device:
-        return self.embedding.device
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        state = {name: whole(parameter.detach()) for name, parameter in self.named_parameters()}
+        yield from to_transformers(self.config, state).items()
 
     def forward(
-        self, ids: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None
+        self, ids: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
-        """Hidden states [N, L, D] of token ids [N, L].
-
-        Args:
-            mask: what each token may attend to, additive (0 or −∞), [N, 1, L, keys]; None: causal.
-            positions: [N, L]; None: 0 to L−1.
-            cache: keys and values of earlier tokens, to which these tokens' are added.
-        """
         x = self.embedding[ids.flatten()]  # [N·L, D]
         rotation = self.rotation[: ids.shape[1]][None] if positions is None else self.rotation[positions]
         mask = (causal_mask(ids.shape[1], ids.device)[None, None] if mask is None else mask)[..., None, :]
@@ -97,8 +97,10 @@ class Decoder(nn.Module):
         return rms_norm(x.view(*ids.shape, -1), self.norm, self.config["rms_norm_eps"])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits [..., V] from hidden states [..., D]."""
         return linear(hidden, self.embedding if self.head is None else self.head)
+
+    def new_cache(self, capacity: int | None) -> KVCache:
+        return KVCache(len(self.layers), capacity)
 
 
 class Layer(nn.Module):
@@ -116,7 +118,7 @@ class Layer(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(2 * inner, width))
         self.down = nn.Parameter(torch.empty(width, inner))
 
-    def forward(self, x: Tensor, rotation: Tensor, mask: Tensor, cache: GrowingLayer | ReservedLayer | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, mask: Tensor, cache: LayerCache | None) -> Tensor:
         """x [N·L, D] → [N·L, D]; rotation [N or 1, L, H + 2 H_kv, D/2H], mask [N, 1, L, 1, keys]."""
         h = linear(rms_norm(x, self.attention_norm, self.eps), self.qkv, self.qkv_bias)
         pairs = h.view(-1, *rotation.shape[1:], 2)  # [N, L, H + 2 H_kv, D/2H, 2]
@@ -125,7 +127,8 @@ class Layer(nn.Module):
         kv = kv.view(*kv.shape[:2], 2, self.kv_heads, self.size).permute(2, 0, 3, 1, 4)  # [2, N, H_kv, L, D/H]
         if cache is not None:
             kv = cache.append(kv)
-        x = x + linear(attention(q, *kv.unbind(), mask), self.out)
+        keys, values = kv.unbind()
+        x = x + linear(attention(q, keys, values, mask), self.out)
         h = linear(rms_norm(x, self.mlp_norm, self.eps), self.gate_up)
         return x + linear(swiglu(h), self.down)
 
@@ -133,27 +136,23 @@ class Layer(nn.Module):
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """softmax(q kᵀ / √size + mask) v, [N·L, H·size], from q [N, L, H, size] and k, v [N, H_kv, keys, size].
 
-    The query heads that share a key head are further rows of one product. Written out: at responses of some twenty
-    tokens PyTorch's blocked kernel takes 1.5 times as long.
+    Query heads that share a key head become rows of one product. The formula is written out because PyTorch's blocked
+    kernel takes 1.5 times as long at responses of some twenty tokens.
     """
     count, length, heads, size = q.shape
     _, kv_heads, keys, _ = k.shape
     rows = (q * size**-0.5).view(count, length, kv_heads, -1, size).transpose(1, 2)
     scores = rows.reshape(count, kv_heads, -1, size) @ k.transpose(-1, -2)  # [N, H_kv, L·H/H_kv, keys]
     weights = scores.view(count, kv_heads, length, -1, keys).add_(mask).softmax(-1)
-    mixed = weights.view(scores.shape) @ v
+    mixed: Tensor = weights.view(scores.shape) @ v
     return mixed.view(count, kv_heads, length, -1, size).transpose(1, 2).reshape(count * length, heads * size)
-
-
-def causal_mask(length: int, device: torch.device) -> Tensor:
-    """0 where a token may attend to another, −∞ at later ones, [L, L]."""
-    return torch.full((length, length), -math.inf, device=device).triu_(1)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x²) + ε) · w along the last dimension."""
     if torch.is_grad_enabled():
-        return RMSNorm.apply(x, weight, eps)
+        normed: Tensor = RMSNorm.apply(x, weight, eps)
+        return normed
     return (x * rms_scale(x, eps)).mul_(weight)
 
 
@@ -165,7 +164,8 @@ def rms_scale(x: Tensor, eps: float) -> Tensor:
 def swiglu(stacked: Tensor) -> Tensor:
     """silu(gate) · up of the stacked [..., 2 I] → [..., I]."""
     if torch.is_grad_enabled():
-        return SwiGLU.apply(stacked)
+        activated: Tensor = SwiGLU.apply(stacked)
+        return activated
     gate, up = stacked.chunk(2, -1)
     return F.silu(gate) * up
 
@@ -174,14 +174,14 @@ class RMSNorm(torch.autograd.Function):
     """`rms_norm` with its gradient in six kernels."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         scale = rms_scale(x, eps)
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight)
         return normed * weight
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         normed, scale, weight = ctx.saved_tensors
         product = gradient * normed
         along = (product @ weight / len(weight))[..., None]  # mean of (∂L/∂normed) · normed
@@ -193,14 +193,14 @@ class SwiGLU(torch.autograd.Function):
     """`swiglu` with its gradient in three kernels."""
 
     @staticmethod
-    def forward(ctx, stacked: Tensor) -> Tensor:
+    def forward(ctx: Any, stacked: Tensor) -> Tensor:
         gate, up = stacked.chunk(2, -1)
         activated = F.silu(gate)
         ctx.save_for_backward(stacked, activated)
         return activated * up
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         stacked, activated = ctx.saved_tensors
         gate, up = stacked.chunk(2, -1)
         result = torch.empty_like(stacked)

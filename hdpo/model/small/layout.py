@@ -1,53 +1,57 @@
 """The decoder's layout of the weights against transformers' Qwen2.
 
-Query, key and value weights are stacked, so are gate and up; and the rows of each query and key head are stored so
-that the pairs which rotate together lie side by side, as real and imaginary part of one complex number.
+Query, key and value weights are stacked, and so are gate and up. The rows of each query and key head are stored such
+that the two that rotate together lie side by side, as real and imaginary part of one complex number.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def _names(model: nn.Module) -> dict[str, tuple[list[str], list[int]]]:
-    """For each parameter: the tensors of transformers' Qwen2 that it stacks, and the heads to interleave in each."""
-    names: dict[str, tuple[list[str], list[int]]] = {
-        "embedding": (["model.embed_tokens.weight"], [0]),
-        "norm": (["model.norm.weight"], [0]),
+def _stacks(config: dict[str, Any]) -> dict[str, list[tuple[str, int, int]]]:
+    """For each parameter, the tensors of transformers' Qwen2 that it stacks: name, rows, and heads to interleave."""
+    width, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    size = width // heads
+    stacks = {
+        "embedding": [("model.embed_tokens.weight", vocabulary, 0)],
+        "norm": [("model.norm.weight", width, 0)],
     }
-    if model.head is not None:
-        names["head"] = (["lm_head.weight"], [0])
-    for i, layer in enumerate(model.layers):
+    if not config["tie_word_embeddings"]:
+        stacks["head"] = [("lm_head.weight", vocabulary, 0)]
+    for i in range(config["num_hidden_layers"]):
         theirs, ours = f"model.layers.{i}", f"layers.{i}"
         for name, kind in (("qkv", "weight"), ("qkv_bias", "bias")):
-            stack = [f"{theirs}.self_attn.{part}_proj.{kind}" for part in "qkv"]
-            names[f"{ours}.{name}"] = (stack, [layer.heads, layer.kv_heads, 0])
-        names[f"{ours}.out"] = ([f"{theirs}.self_attn.o_proj.weight"], [0])
-        names[f"{ours}.gate_up"] = ([f"{theirs}.mlp.{part}_proj.weight" for part in ("gate", "up")], [0, 0])
-        names[f"{ours}.down"] = ([f"{theirs}.mlp.down_proj.weight"], [0])
-        names[f"{ours}.attention_norm"] = ([f"{theirs}.input_layernorm.weight"], [0])
-        names[f"{ours}.mlp_norm"] = ([f"{theirs}.post_attention_layernorm.weight"], [0])
-    return names
+            stacks[f"{ours}.{name}"] = [
+                (f"{theirs}.self_attn.q_proj.{kind}", heads * size, heads),
+                (f"{theirs}.self_attn.k_proj.{kind}", kv_heads * size, kv_heads),
+                (f"{theirs}.self_attn.v_proj.{kind}", kv_heads * size, 0),
+            ]
+        stacks[f"{ours}.out"] = [(f"{theirs}.self_attn.o_proj.weight", width, 0)]
+        stacks[f"{ours}.gate_up"] = [(f"{theirs}.mlp.{part}_proj.weight", inner, 0) for part in ("gate", "up")]
+        stacks[f"{ours}.down"] = [(f"{theirs}.mlp.down_proj.weight", width, 0)]
+        stacks[f"{ours}.attention_norm"] = [(f"{theirs}.input_layernorm.weight", width, 0)]
+        stacks[f"{ours}.mlp_norm"] = [(f"{theirs}.post_attention_layernorm.weight", width, 0)]
+    return stacks
 
 
-def from_transformers(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """transformers' weights by name as those of `model`, a `Decoder`."""
+def from_transformers(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a `Decoder` by name, from those of transformers' Qwen2 with the same configuration."""
     return {
-        ours: torch.cat([_pair(weights[name], heads) for name, heads in zip(*stack, strict=True)])
-        for ours, stack in _names(model).items()
+        ours: torch.cat([_pair(weights[name], heads) for name, _, heads in stack])
+        for ours, stack in _stacks(config).items()
     }
 
 
-def to_transformers(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights `state` of `model`, a `Decoder`, by name as those that transformers' Qwen2 has."""
+def to_transformers(config: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_transformers`."""
     weights = {}
-    for ours, (stack, heads) in _names(model).items():
-        if len(stack) == 3:
-            layer = model.get_submodule(ours.rsplit(".", 1)[0])
-            sizes = [count * layer.size for count in (layer.heads, layer.kv_heads, layer.kv_heads)]
-        else:
-            sizes = [len(state[ours]) // len(stack)] * len(stack)
-        for name, part, count in zip(stack, state[ours].split(sizes), heads, strict=True):
-            weights[name] = _unpair(part, count).contiguous()
+    for ours, stack in _stacks(config).items():
+        parts = state[ours].split([rows for _, rows, _ in stack])
+        for (name, _, heads), part in zip(stack, parts, strict=True):
+            weights[name] = _unpair(part, heads).contiguous()
     return weights
 
 

@@ -1,9 +1,11 @@
 """Linear layers through oneDNN on a CPU.
 
-PyTorch sends float32 matrix products on x86 to MKL, which leaves half of an AMD core's vector width unused: oneDNN
-multiplies in the same float32 about twice as fast there (`make bench` measures it). The mathematics is `F.linear`'s;
-only the order of the roundings differs.
+PyTorch sends float32 matrix products on x86 to MKL, which leaves half of an AMD core's vector width unused. oneDNN
+multiplies the same float32 numbers about twice as fast there (`make bench` measures it). It computes what `F.linear`
+computes; only the order of the roundings differs.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +27,13 @@ class _Linear(torch.autograd.Function):
     """The three products of a linear layer, one forward and two backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
         return _product(x, weight, bias)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         x, weight = ctx.saved_tensors
         rows = gradient.flatten(0, -2)  # [M, N]
         of_bias = rows.sum(0) if ctx.has_bias else None
@@ -39,11 +41,12 @@ class _Linear(torch.autograd.Function):
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """gradientᵀ x, [N, K], from [M, N] and [M, K]; oneDNN copies its left factor, so the narrower one stands there."""
+    """gradientᵀ x, [N, K], from [M, N] and [M, K]. oneDNN copies its left factor, so the narrower one goes there."""
     if gradient.shape[1] <= x.shape[1]:
         return _product(gradient.t(), x.t())
     return _product(x.t(), gradient.t()).t()
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from hdpo.model.loading import whole_weights
 from hdpo.model.small import onednn
 from hdpo.model.small.decoder import Decoder, RMSNorm, SwiGLU
+from hdpo.model.transformers_model import TransformersModel
 
 
 @pytest.fixture(
@@ -63,12 +63,12 @@ def assert_close(found, expected):
     assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max())), (found - expected).abs().max()
 
 
-def test_whole_weights_are_transformers_parameters(folder):
+def test_weights_are_transformers_parameters(folder):
     """By name, shape and value, a tied head once: what another engine is given."""
     theirs = Qwen2ForCausalLM.from_pretrained(folder)
     expected = dict(theirs.named_parameters())
-    for model in (Decoder.load(folder), theirs):
-        found = dict(whole_weights(model))
+    for model in (Decoder.load(folder), TransformersModel(theirs)):
+        found = dict(model.weights())
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
