@@ -30,6 +30,9 @@ from hdpo.study.schema import Train
 from hdpo.system import ranks
 from hdpo.system.finite import NotFinite, require_finite
 
+PolicyLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of log-probs, old ones, the sampler's, advantages
+Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]  # of student logits, the teacher's log-probs and tokens
+
 
 class Learner:
     """The policy's weights with their optimiser."""
@@ -71,7 +74,7 @@ class Learner:
         report["learning_rate"] = rate
 
     def _finish(self, update: "Update") -> dict[str, Any]:
-        ranks.sum_gradients(weight.grad for weight in self.weights.values())
+        ranks.sum_gradients(self.gradients())
         norms = update.gradient_norms()
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.train.optimizer.max_grad_norm)
         norm = ranks.whole(norm)
@@ -86,6 +89,10 @@ class Learner:
         round_into(self.policy, self.weights)
         return losses | {"loss": loss, "grad_norm": float(norm)} | norms | update.ratio.metrics()
 
+    def gradients(self) -> list[Tensor]:
+        """The gradient of every weight."""
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+
     def micro_batches(
         self, sequences: Sequences, rows: list[int], counts: list[int], share_prompts: bool = False
     ) -> Iterator[tuple[list[int], list[int]]]:
@@ -96,7 +103,7 @@ class Learner:
         """
         count = dict(zip(rows, counts, strict=True))
         shares, most = [ranks.share(rows, rank) for rank in range(ranks.size())], self.train.micro_batch_tokens
-        parts = [list(sequences.micro_batches(share, most, share_prompts)) for share in shares]
+        parts = [list(sequences.micro_batches(list(share), most, share_prompts)) for share in shares]
         mine = parts[ranks.rank()]
         for group in mine:
             yield group, [count[row] for row in group]
@@ -124,7 +131,7 @@ class Update:
         self.terms: list[Term] = []
         self.ratio = RatioStatistics()
 
-    def policy(self, loss: Callable, rollouts: Rollouts, advantages: Tensor, clip: float | None = None) -> None:
+    def policy(self, loss: PolicyLoss, rollouts: Rollouts, advantages: Tensor, clip: float | None = None) -> None:
         """Add a policy loss: loss(logp, old_logp, sampler_logp, advantages) of each token, all [M].
 
         Rollouts whose advantage is 0 add exactly nothing to the gradient. They are not run through the network, but
@@ -145,7 +152,7 @@ class Update:
 
         def value(batch: Sequences, rows: list[int], weights: Tensor) -> Tensor:
             hidden = completion_hidden(learner.policy, batch, learner.share_prompts)  # [M, D]
-            logp = per_token(learner.policy, log_prob, hidden, batch.tokens)  # [M]
+            logp: Tensor = per_token(learner.policy, log_prob, hidden, batch.tokens)  # [M]
             index = sequences.token_index(rows)
             if is_first:
                 old_logp[index] = logp.detach().cpu()
@@ -156,7 +163,7 @@ class Update:
 
         self._add("policy", 1.0, sequences, rows, counts, n_tokens, value, learner.share_prompts)
 
-    def distill(self, divergence: Callable, demonstrations: Demonstrations, top_k: int, weight: float) -> None:
+    def distill(self, divergence: Divergence, demonstrations: Demonstrations, top_k: int, weight: float) -> None:
         """Add `weight` times the divergence of the student from the teacher, per token of the demonstrations.
 
         Few demonstrations share their prompt, so each is read whole: half as many kernels as with shared prompts.
@@ -167,11 +174,13 @@ class Update:
         learner, student, teacher = self.learner, demonstrations.student, demonstrations.teacher
         rows, counts = teacher.distinct(list(range(len(teacher))))
         batches = [rows for rows, _ in learner.micro_batches(teacher, rows, counts)]
-        targets = iter(learner.teacher.targets([teacher.select(rows) for rows in batches], top_k) if batches else [])
+        shown = [teacher.select(rows) for rows in batches]
+        targets = iter(learner.teacher.targets(shown, top_k) if learner.teacher else [])
 
         def value(batch: Sequences, rows: list[int], weights: Tensor) -> Tensor:
             hidden = completion_hidden(learner.policy, student.select(rows))
-            return per_token(learner.policy, divergence, hidden, *next(targets))  # [M]
+            found: Tensor = per_token(learner.policy, divergence, hidden, *next(targets))  # [M]
+            return found
 
         n_tokens = max(1, int(student.lengths.sum()))
         self._add("distill", weight, teacher, rows, counts, n_tokens, value)
@@ -190,7 +199,7 @@ class Update:
         """Accumulate the gradient of weight · Σ counts · value / n_tokens over all tokens of `rows`."""
         term = Term(name, weight)
         if self.learner.train.log_gradient_norms and self.terms:
-            term.before = [parameter.grad.clone() for parameter in self.learner.weights.values()]
+            term.before = [gradient.clone() for gradient in self.learner.gradients()]
         self.terms.append(term)
         for group, often in self.learner.micro_batches(sequences, rows, counts, share_prompts):
             batch = sequences.select(group)
@@ -204,8 +213,8 @@ class Update:
         """The norm of each term's gradient, once the ranks' gradients are summed; empty unless they are logged."""
         if not self.learner.train.log_gradient_norms:
             return {}
-        total = [weight.grad for weight in self.learner.weights.values()]
-        norms, after = {}, total
+        total = after = self.learner.gradients()
+        norms = {}
         for term in reversed(self.terms):
             before = term.before or [torch.zeros_like(gradient) for gradient in total]
             ranks.sum_gradients(before if term.before else [])

@@ -1,6 +1,7 @@
 """Study files of version 0.1: refused with a line that says how to change them."""
 
 from pathlib import Path
+from typing import Any
 
 from hdpo.system.errors import UserError
 
@@ -11,7 +12,7 @@ KEYS = {
 TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
 
 
-def refuse_old_form(path: str | Path, raw: dict) -> None:
+def refuse_old_form(path: str | Path, raw: dict[str, Any]) -> None:
     """Say in one line how a study file of version 0.1 must change."""
     train = raw.get("train")
     moved = [key for key in TRAIN_KEYS if isinstance(train, dict) and key in train]

@@ -10,9 +10,8 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
+from pkgutil import iter_modules
 from types import NoneType
 from typing import Any, get_args
 
@@ -35,9 +34,7 @@ VALUE = r"(?:(?<=\d)e-|[^-+])+"  # one value in a run's name; 1e-05 is one, alth
 @cache
 def methods() -> dict[str, str]:
     """Every method's name and where its class is."""
-    package = find_spec("hdpo.methods")
-    folder = Path(package.origin).parent
-    stems = sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
+    stems = sorted(name for _, name, _ in iter_modules(import_module("hdpo.methods").__path__))
     own = {stem.replace("_", "-"): f"hdpo.methods.{stem}" for stem in stems}
     return _with_installed("hdpo.methods", own)
 
@@ -54,12 +51,14 @@ def method_class(name: str) -> type[Method]:
     Raises:
         UserError: there is no such method; names the nearest one. Or an installed package's cannot be loaded.
     """
-    return _load("method", name, methods(), Method)
+    found: type[Method] = _load("method", name, methods(), Method)
+    return found
 
 
 def task_class(name: str) -> type[TaskConfig]:
     """The class of a task's section; raises as `method_class` does."""
-    return _load("task", name, tasks(), TaskConfig)
+    found: type[TaskConfig] = _load("task", name, tasks(), TaskConfig)
+    return found
 
 
 def expand(arm: Any) -> list[Method]:
