@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from hdpo.model.transformers_model import TransformersModel
 from hdpo.system.errors import UserError
 from hdpo.theory.model_gap import token_gaps
 
@@ -20,7 +21,7 @@ def tiny_model(seed: int):
     model = LlamaForCausalLM(config).eval()
     with torch.no_grad():
         model.lm_head.weight.mul_(20)  # so that contexts change the predictions visibly
-    return model
+    return TransformersModel(model)
 
 
 def test_one_row_per_completion_token_with_both_contexts_aligned():
@@ -28,7 +29,7 @@ def test_one_row_per_completion_token_with_both_contexts_aligned():
     gaps = token_gaps(model, tokenizer, PLAIN, PRIVILEGED, COMPLETIONS, other)
     assert list(zip(gaps["sequence"], gaps["position"], strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     with torch.no_grad():  # the second token of the second sequence by hand: contexts "3 7 | 7" and "3 | 7"
-        teacher, student = (model(torch.tensor([ids])).logits[0, -1].double() for ids in ([3, 7, 7], [3, 7]))
+        teacher, student = (model.logits(model(torch.tensor([ids])))[0, -1].double() for ids in ([3, 7, 7], [3, 7]))
     expected = torch.nn.functional.kl_div(
         student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="sum"
     )
