@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdpo.learning.jsd import jsd_k, teacher_top_k, top_k_jsd
     from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
-    from hdpo.stats.paired import Estimates, bootstrap, contrast
+    from hdpo.stats.paired import Estimates, contrast, estimate
     from hdpo.stats.passk import any_of_k, pass_at_k
     from hdpo.study.study import Study, load_study
 
@@ -28,10 +28,10 @@ __all__ = [
     "Estimates",
     "Study",
     "any_of_k",
-    "bootstrap",
     "cliff_mask",
     "clipped_surrogate",
     "contrast",
+    "estimate",
     "group_advantages",
     "jsd_k",
     "load_study",
@@ -44,7 +44,7 @@ __all__ = [
 HOMES = {
     "hdpo.learning.jsd": ("jsd_k", "teacher_top_k", "top_k_jsd"),
     "hdpo.learning.policy_gradient": ("cliff_mask", "clipped_surrogate", "group_advantages", "truncated_importance"),
-    "hdpo.stats.paired": ("Estimates", "bootstrap", "contrast"),
+    "hdpo.stats.paired": ("Estimates", "estimate", "contrast"),
     "hdpo.stats.passk": ("any_of_k", "pass_at_k"),
     "hdpo.study.study": ("Study", "load_study"),
 }

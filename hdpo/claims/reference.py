@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from hdpo.claims.results import COLUMNS
-from hdpo.render.formats import percent
+from hdpo.render.formats import beside, percent
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
 REFERENCE = Path("results/reference")
+COMPARED = ["run", "metric", "protocol", "seeds", "problems", "mean", "mean_high", "seed_sd", "config"]
 COMPARISON_RULE = (
-    "Test problems, final weights. A fresh mean agrees if it lies within the 95 % t-interval of the difference between"
-    " two means over seeds, t · sqrt(sd²/S + sd²/S), or within one problem in a seed; where there are no two seeds"
-    " (the base model), within the two means' combined intervals."
+    "Test problems, final weights. A fresh mean agrees if it lies within the 95 % t interval of the difference between"
+    " two means over seeds, t · sqrt(sd²/S + sd²/S) with df degrees of freedom, or within one problem in a seed; where"
+    " there are no two seeds (the base model), within the two means' combined intervals."
 )
 
 
@@ -29,34 +29,37 @@ def compare_with_reference(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     try:
-        committed = pd.read_csv(path)[COLUMNS]
+        committed = pd.read_csv(path)[COMPARED]
     except (ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a summary of this version (columns {', '.join(COLUMNS[:4])}, …)") from error
+        raise UserError(f"{path}: not a summary of this version (columns {', '.join(COMPARED)})") from error
     pairs = committed.merge(summary, on=["run", "metric", "protocol"], how="left", suffixes=("_reference", ""))
     rows = []
     for row in pairs[pairs["protocol"] == "test"].to_dict("records"):
-        off, tolerance = row["mean"] - row["mean_reference"], _tolerance(row)
+        off, (tolerance, df) = row["mean"] - row["mean_reference"], _tolerance(row)
         rows.append(
             {
                 "run": row["run"],
                 "metric": row["metric"],
                 "reference": percent(row["mean_reference"]),
                 "fresh": percent(row["mean"]),
-                "tolerance": "—" if np.isnan(tolerance) else f"{100 * tolerance:.1f}",
+                "tolerance": "—" if np.isnan(tolerance) else f"{100 * tolerance:.1f}{beside(df)}",
                 "result": _result(row, off, tolerance),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _tolerance(row: dict) -> float:
+def _tolerance(row: dict) -> tuple[float, float]:
+    """How far a fresh mean may lie off, and the degrees of freedom of that; nan where it adds two intervals."""
     seeds = [row["seeds"], row["seeds_reference"]]
     spread = [row["seed_sd"], row["seed_sd_reference"]]
     if not np.isnan(spread).any():
         error = np.sqrt(sum(sd**2 / count for sd, count in zip(spread, seeds, strict=True)))
         floor = 1 / (row["problems_reference"] * min(seeds))
-        return float(max(student_t.ppf(0.975, sum(seeds) - 2) * error, floor))
-    return float(np.hypot(row["mean_high"] - row["mean"], row["mean_high_reference"] - row["mean_reference"]))
+        df = sum(seeds) - 2
+        return float(max(student_t.ppf(0.975, df) * error, floor)), df
+    ends = (row["mean_high"] - row["mean"], row["mean_high_reference"] - row["mean_reference"])
+    return float(np.hypot(*ends)), np.nan
 
 
 def _result(row: dict, off: float, tolerance: float) -> str:

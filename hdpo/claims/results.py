@@ -20,18 +20,17 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.reader import Reader
-from hdpo.stats.paired import bootstrap
+from hdpo.stats.paired import estimate
 from hdpo.study.identity import content_hash
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.files import write_atomic
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
 BASELINE = "grpo"
-RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 COLUMNS = [
     *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),
-    *("mean", "mean_low", "mean_high", "seed_sd"),  # over seeds; 95 % interval; between seeds
-    *("diff", "diff_low", "diff_high", "diff_se", "diff_mde", "diff_seeds"),  # to GRPO, paired
+    *("mean", "mean_low", "mean_high", "mean_df", "seed_sd"),  # over seeds; 95 % interval and its df; between seeds
+    *("diff", "diff_low", "diff_high", "diff_df", "diff_se", "diff_mde", "diff_seeds"),  # to GRPO, paired
     "config",  # identity of the configuration, seed aside
 ]
 
@@ -60,6 +59,7 @@ class Comparison:
 
     value: float
     se: float
+    df: float  # degrees of freedom of the standard error and of both intervals
     low: float  # of the 95 % interval
     high: float
     low90: float  # of the 90 % interval, for equivalence
@@ -123,24 +123,20 @@ class Results:
 
 
 def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
-    """Bootstrap all contrasts, those of one shape together; the draws depend on nothing but the shape."""
+    """Means and intervals of all contrasts, those of one shape together."""
     compared: list[Comparison | None] = [None] * len(contrasts)
     shapes = {contrast.values.shape for contrast in contrasts if contrast is not None}
     for shape in sorted(shapes):
         members = [i for i, contrast in enumerate(contrasts) if contrast is not None and contrast.values.shape == shape]
-        stacked = np.stack([contrasts[i].values for i in members])
-        estimates = bootstrap(stacked, np.random.default_rng(BOOTSTRAP_SEED), RESAMPLES)
-        ends = [*estimates.interval(0.95), *estimates.interval(0.90), estimates.detectable()]
+        estimates = estimate(np.stack([contrasts[i].values for i in members]))
+        errors = [estimates.se, estimates.df, *estimates.interval(0.95), *estimates.interval(0.90)]
+        errors.append(estimates.detectable())
         for row, i in enumerate(members):
             seeds = contrasts[i].seeds
-            spread = [estimates.se[row], *(end[row] for end in ends)]
-            if len(seeds) == 1 and seeds != (0,):
-                spread = [np.nan] * len(spread)
-            se, low, high, low90, high90, detectable = (float(value) for value in spread)
+            known = len(seeds) > 1 or seeds == (0,)
+            spread = [float(error[row]) if known else np.nan for error in errors]
             per_seed = tuple(contrasts[i].values.mean(axis=1).tolist())
-            compared[i] = Comparison(
-                float(estimates.estimate[row]), se, low, high, low90, high90, detectable, per_seed, seeds, shape[1]
-            )
+            compared[i] = Comparison(float(estimates.estimate[row]), *spread, per_seed, seeds, shape[1])
     return compared
 
 
@@ -168,13 +164,17 @@ def _row(
     row = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
     row |= {"status": "complete" if seeds == planned else f"{seeds} of {planned} seeds" if seeds else "not run"}
     row |= {"seeds": seeds, "seeds_planned": planned, "problems": mean.problems if mean else 0}
-    row |= {"mean": mean.value, "mean_low": mean.low, "mean_high": mean.high} if mean else {}
+    row |= _interval("mean", mean)
     row |= {"seed_sd": float(np.std(mean.per_seed, ddof=1)) if seeds > 1 else np.nan}
-    row |= {"diff_seeds": len(difference.seeds) if difference else 0}
-    if difference:
-        row |= {"diff": difference.value, "diff_low": difference.low, "diff_high": difference.high}
-        row |= {"diff_se": difference.se, "diff_mde": difference.detectable}
+    row |= {"diff_seeds": len(difference.seeds) if difference else 0} | _interval("diff", difference)
+    row |= {"diff_se": difference.se, "diff_mde": difference.detectable} if difference else {}
     return row | {"config": config_hash(study, run)}
+
+
+def _interval(name: str, found: Comparison | None) -> dict[str, float]:
+    if found is None:
+        return {}
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_df": found.df}
 
 
 def config_hash(study: Study, run: str) -> str:

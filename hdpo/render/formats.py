@@ -40,11 +40,27 @@ def percent(share: float | None) -> str:
     return NOT_RUN if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
-def points(difference: float | None, low: float = math.nan, high: float = math.nan) -> str:
-    """A difference of shares in percentage points, with its interval where there is one: `+0.6 [−1.2, +2.4]`."""
+DF_MEANS = (
+    "df are the degrees of freedom of an interval: about how many independent seeds or problems its width rests on,"
+    " less one"
+)
+
+
+def degrees(df: float) -> str:
+    """Degrees of freedom, `4.1` or `511`; nothing where there are none."""
+    return "" if math.isnan(df) else f"{df:.1f}" if df < 10 else f"{df:.0f}"
+
+
+def beside(df: float) -> str:
+    """Degrees of freedom as they stand behind an interval: ` (df 4.1)`."""
+    return "" if math.isnan(df) else f" (df {degrees(df)})"
+
+
+def points(difference: float | None, low: float = math.nan, high: float = math.nan, df: float = math.nan) -> str:
+    """A difference of shares in percentage points, with its interval if there is one: `+0.6 [−1.2, +2.4] (df 4.1)`."""
     if difference is None or math.isnan(difference):
         return "—"
-    ends = "" if math.isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
+    ends = "" if math.isnan(low) else f" [{_signed(low)}, {_signed(high)}]{beside(df)}"
     return _signed(difference) + ends
 
 

@@ -103,7 +103,7 @@ def _table(path: Path, lines: list[str]) -> Block:
 
 def _numeric(rows: list[list[str]], columns: int) -> list[bool]:
     """Whether a column holds numbers, with or without units and intervals, and no words."""
-    number = re.compile(r"[−+-]?[\d.,\s]+(e[−-]?\d+)?\s?%?(\s\[.*\]|\s±.*)?|—|not run|\d+ of \d+( seeds)?|")
+    number = re.compile(r"[−+-]?[\d.,\s]+(e[−-]?\d+)?\s?%?(\s\[.*\]( \(df.*\))?|\s±.*)?|—|not run|\d+ of \d+( seeds)?|")
     return [bool(rows) and all(number.fullmatch(row[i].split("\n")[0]) for row in rows) for i in range(columns)]
 
 

@@ -11,7 +11,7 @@ from hdpo.claims.check import READING
 from hdpo.claims.claims import VERDICTS, AnyClaim, load_claims
 from hdpo.claims.reference import COMPARISON_RULE
 from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
-from hdpo.claims.results import RESAMPLES, config_hash
+from hdpo.claims.results import config_hash
 from hdpo.render.formats import run_label
 from hdpo.report.blocks import Block, grouped, make_table, read_blocks, stacked, tables_of
 from hdpo.report.captions import FIGURES
@@ -38,7 +38,7 @@ def report_data(study: Study) -> dict[str, Any]:
         "config": study.model_dump(mode="json"),
         "paper": _paper(),
         "runs": [run_label(run) for run in study.runs],
-        "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "power": POWER},
+        "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
         "counts": _counts(rows, beyond=False),

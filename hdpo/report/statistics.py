@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.claims import AnyClaim, Direction, load_claims
-from hdpo.claims.results import BASELINE, BOOTSTRAP_SEED, RESAMPLES, Results, metric_names
+from hdpo.claims.results import BASELINE, Results, metric_names
 from hdpo.render.formats import markdown, write_text
 from hdpo.report.curve_selection import curve_selection
 from hdpo.report.passk_statistics import pass_at_k_statistics
 from hdpo.report.statistics_blocks import claims_block, errors_block, passk_block, robust_block, selection_block
 from hdpo.stats.clustered import problem_se, seed_se, two_way_se
-from hdpo.stats.paired import bootstrap
+from hdpo.stats.paired import estimate
 from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_p, variance_components
 from hdpo.stats.proportions import mcnemar
 from hdpo.stats.resample import percentile_interval
@@ -24,9 +24,9 @@ from hdpo.study.study import Study
 
 TARGET = 0.01  # one point: the size of the gains that the paper reports
 TARGET_SEEDS = 10  # with which the problems for that are counted
-ROBUST_RESAMPLES = 500
+ROBUST_RESAMPLES, ROBUST_SEED = 500, 0  # of the bootstrap, for statistics that have no closed form
 COLUMNS = [
-    *("run", "metric", "seeds", "diff", "se", "se_seed", "se_problem", "se_two_way"),
+    *("run", "metric", "seeds", "diff", "se", "df", "se_seed", "se_problem", "se_two_way"),
     *("iqm", "iqm_baseline", "iqm_diff", "iqm_diff_low", "iqm_diff_high"),
     *("improvement", "improvement_low", "improvement_high"),
     *("gained", "lost", "mcnemar_p", "seeds_for_diff", "seeds_for_target", "problems_for_target"),
@@ -79,15 +79,15 @@ def _pair_statistics(run: np.ndarray, baseline: np.ndarray, metric: str) -> dict
     D = run - baseline
     row: dict[str, object] = {"diff": D.mean(), "se_problem": problem_se(D)}
     if len(D) > 1:
-        parts = variance_components(D)
-        row |= {"se": bootstrap(D[None], np.random.default_rng(BOOTSTRAP_SEED), RESAMPLES).se[0]}
+        parts, found = variance_components(D), estimate(D[None])
+        row |= {"se": found.se[0], "df": found.df[0]}
         row |= {"se_seed": seed_se(D), "se_two_way": two_way_se(D)}
         row |= {"seeds_for_target": _count(required_seeds(TARGET, parts, D.shape[1]))}
         row |= {"problems_for_target": _count(required_problems(TARGET, parts, TARGET_SEEDS))}
         row |= {"seeds_for_diff": _count(required_seeds(D.mean(), parts, D.shape[1])) if D.any() else np.nan}
 
     def interval(name: str, statistic, *samples: np.ndarray) -> dict[str, float]:
-        generator = np.random.default_rng(BOOTSTRAP_SEED)
+        generator = np.random.default_rng(ROBUST_SEED)
         ends = percentile_interval(
             statistic, *samples, design="crossed", generator=generator, resamples=ROBUST_RESAMPLES
         )
@@ -114,16 +114,16 @@ def claim_tests(results: Results, claims: list[AnyClaim]) -> pd.DataFrame:
     for claim in claims:
         if not isinstance(claim, Direction):
             continue
-        row = {"id": claim.id, "claim": claim.statement, "beyond": claim.beyond, "diff": np.nan, "p": np.nan}
+        row = {"id": claim.id, "claim": claim.statement, "beyond": claim.beyond}
+        row |= dict.fromkeys(("diff", "df", "p"), np.nan)
         known = claim.metric in metric_names(results.study)
         contrast = results.contrasts("test", claim.metric, [claim.contrast])[0] if known else None
         if contrast is not None:
-            found = bootstrap(contrast.values[None], np.random.default_rng(BOOTSTRAP_SEED), RESAMPLES)
-            row["diff"] = float(found.estimate[0])
-            if len(contrast.seeds) > 1:
-                row["p"] = two_sided_p(float(found.estimate[0]), float(found.se[0]), float(found.df[0]))
+            found = estimate(contrast.values[None])
+            mean, se, df = (float(value[0]) for value in (found.estimate, found.se, found.df))
+            row |= {"diff": mean} | ({"df": df, "p": two_sided_p(mean, se, df)} if len(contrast.seeds) > 1 else {})
         rows.append(row)
-    frame = pd.DataFrame(rows, columns=["id", "claim", "beyond", "diff", "p", "p_holm"])
+    frame = pd.DataFrame(rows, columns=["id", "claim", "beyond", "diff", "df", "p", "p_holm"])
     for beyond in (False, True):
         family = frame["beyond"] == beyond
         frame.loc[family, "p_holm"] = holm(frame.loc[family, "p"].to_numpy(dtype=float))

@@ -6,11 +6,12 @@ import pandas as pd
 
 from hdpo.claims.reported import reported_score, reported_scores
 from hdpo.claims.results import BASELINE, Results, metric_names, summarise
-from hdpo.render.formats import metric_label, percent, points, run_label, write_table
+from hdpo.render.formats import DF_MEANS, metric_label, percent, points, run_label, write_table
 from hdpo.report.cost import write_cost_table
 from hdpo.report.hyperparameters import hyperparameter_table
 from hdpo.study.study import BASE_RUN, Study
 
+DIFFERENCE = ("diff", "diff_low", "diff_high", "diff_df")  # columns of the summary, in the order of `points`
 PAPER_METRICS = {"greedy": "greedy", "pass@4": "any@4", "pass@8": "any@8"}  # paper's columns by its own estimator
 
 
@@ -54,7 +55,7 @@ def _wide(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
         for metric in _metrics(study):
             test = cells.loc[(run, metric, "test")]
             row |= {f"{metric} test": test["mean"]}
-            row |= {f"{metric} {part}": test[part] for part in ("diff", "diff_low", "diff_high")}
+            row |= {f"{metric} {part}": test[part] for part in DIFFERENCE}
             for protocol in ("best", "last", "selected"):
                 row[f"{metric} {protocol}"] = None if run == BASE_RUN else cells.loc[(run, metric, protocol), "mean"]
         rows.append(row)
@@ -65,11 +66,11 @@ def _test_block(study: Study, table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     shown = pd.DataFrame({"method": table["run"].map(run_label), "seeds": _seeds(table)})
     for metric in _metrics(study):
         shown[metric_label(metric)] = table[f"{metric} test"].map(percent)
-        ends = table[[f"{metric} diff", f"{metric} diff_low", f"{metric} diff_high"]].astype(float)
+        ends = table[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
         shown[f"Δ {metric_label(metric)}"] = [points(*row) for row in ends.itertuples(index=False)]
     caption = (
         f"Table 1, study {study.name}: final weights on {table['problems'].max()} test problems, %, mean over seeds;"
-        " Δ is the difference to GRPO in points with its paired 95 % bootstrap interval."
+        f" Δ is the difference to GRPO in points with its paired 95 % t interval; {DF_MEANS}."
         f" pass@k from {study.evaluate.test_samples} samples per problem."
     )
     return caption, shown
@@ -116,9 +117,9 @@ def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
             if (run, metric) in cells.index:
                 own = cells.loc[(run, metric)]
                 row |= {"seeds": own["seeds"], "value": own["mean"]}
-                row |= {part: own[part] for part in ("diff", "diff_low", "diff_high")}
+                row |= {part: own[part] for part in DIFFERENCE}
             rows.append(row)
-    return pd.DataFrame(rows, columns=["run", "metric", "source", "seeds", "value", "diff", "diff_low", "diff_high"])
+    return pd.DataFrame(rows, columns=["run", "metric", "source", "seeds", "value", *DIFFERENCE])
 
 
 def _pivot(table: pd.DataFrame, cell) -> pd.DataFrame:
@@ -141,10 +142,12 @@ def _beside_values(study: Study, table: pd.DataFrame) -> tuple[str, pd.DataFrame
 def _beside_differences(study: Study, table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     caption = (
         "The same as differences to GRPO, in points. The paper has one seed and no interval;"
-        f" study {study.name} has {len(study.seeds)} seeds and the paired 95 % bootstrap interval."
+        f" study {study.name} has {len(study.seeds)} seeds and the paired 95 % t interval; {DF_MEANS}."
     )
     shown = table[table["run"] != BASELINE]
-    return caption, _pivot(shown, lambda row: points(row.diff, row.diff_low, row.diff_high) + _partial(study, row))
+    return caption, _pivot(
+        shown, lambda row: points(row.diff, row.diff_low, row.diff_high, row.diff_df) + _partial(study, row)
+    )
 
 
 def _partial(study: Study, row) -> str:

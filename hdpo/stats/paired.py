@@ -1,18 +1,28 @@
 """Intervals for differences between runs: paired over seeds and problems, honest about few seeds.
 
 The data are scores of the same Q problems under the same S seeds for every run. A comparison is a linear contrast
-of runs (HDPO minus GRPO, say), taken per seed and problem *before* anything is resampled, so that both sides
-of a difference always see the same seeds and problems: D [S, Q]. Its model is crossed, not nested, because
-every seed meets the same problems:
+of runs (HDPO minus GRPO, say), taken per seed and problem first, so that both sides of a difference always see the
+same seeds and problems: D [S, Q]. Its model is crossed, not nested, because every seed meets the same problems:
 
     D_sq = μ + a_s + b_q + e_sq        var a, b, e: between seeds, between problems, the rest
 
-and the variance of its mean is σ_a²/S + σ_b²/Q + σ_e²/(SQ). Resampling seeds and problems of D as they are gets
-this wrong twice: S resampled seeds understate σ_a² by (S−1)/S (a third at S = 3), and σ_e² is counted three times.
-So each effect is estimated, brought to its unbiased variance, and then resampled.
+The variance of the mean is σ_a²/S + σ_b²/Q + σ_e²/(SQ). Mean squares estimate it without bias; negative components are
+set to 0. Nothing is drawn: equal input gives equal intervals.
 
-Sources: Owen, "The pigeonhole bootstrap" (2007), for the counts; Carpenter, Goldstein and Rasbash, "A novel
-bootstrap procedure for assessing the relationship between class size and achievement" (2003), for rescaled effects.
+The degrees of freedom weigh those of seeds and problems by their shares w of this variance:
+
+    1/df = w/(S − 1) + (1 − w)/(Q − 1)
+
+To first order in 1/df this is Cochran and Cox's weighted Student quantile, and Banerjee's interval as well.
+Satterthwaite's rule has w² and (1 − w)² here. It takes three seeds that happen to agree for many degrees of freedom,
+and covers down to 92 %. In simulation the intervals below cover 93 to 97 % for 3, 10 and 24 seeds and 512 problems,
+rounded to whole per cent, whatever the components (tests/test_stats.py). With 60 problems and no component but the
+rest, they cover up to 97.6 %.
+
+Sources: Searle, Casella and McCulloch, "Variance Components" (1992), chapter 4, for the mean squares; Cochran,
+"Approximate significance levels of the Behrens-Fisher test" (1964), and Banerjee, "Approximate confidence interval
+for linear functions of means of k populations when the population variances are not equal" (1960), for the shares;
+Satterthwaite, "An approximate distribution of estimates of variance components" (1946), for the other rule.
 """
 
 from dataclasses import dataclass
@@ -26,15 +36,11 @@ class Estimates:
     """C contrasts, every field [C]. With one seed, `se` holds the problems' share only: no run-to-run variance."""
 
     estimate: np.ndarray  # mean of the contrast over seeds and problems
-    se: np.ndarray  # bootstrap standard error
-    df: np.ndarray  # degrees of freedom of that standard error (Satterthwaite)
+    se: np.ndarray  # its standard error
+    df: np.ndarray  # degrees of freedom of that standard error
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end, [C] each: estimate ± t · se.
-
-        Not the resamples' percentiles: three seeds give ten distinct resamples, and no percentile knows that
-        their variance itself rests on two degrees of freedom. The t quantile does.
-        """
+        """Lower and upper end, [C] each: estimate ± t · se, with the t quantile of `df`."""
         half = student_t.ppf(0.5 + level / 2, self.df) * self.se
         return self.estimate - half, self.estimate + half
 
@@ -48,71 +54,37 @@ def contrast(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tensordot(weights, scores, axes=1)
 
 
-def bootstrap(differences: np.ndarray, generator: np.random.Generator, resamples: int = 2000) -> Estimates:
-    """Paired bootstrap of the means of C contrasts over seeds and problems.
+def estimate(differences: np.ndarray) -> Estimates:
+    """Means of C contrasts per seed and problem, [C, S, Q] with Q ≥ 2, and their errors for new seeds and problems."""
+    D = np.asarray(differences, dtype=np.float64)
+    return Estimates(D.mean(axis=(1, 2)), *error_of_mean(*mean_squares(D), *D.shape[1:]))
 
-    All contrasts share each resample: seeds drawn with replacement, and problems drawn with replacement once for
-    all seeds. Every effect enters at its unbiased variance (analysis of variance, negative components set to 0).
 
-    Args:
-        differences: contrasts per seed and problem, [C, S, Q], Q ≥ 2.
-        generator: source of all draws; equal generators give equal bits.
-        resamples: B, number of resamples.
+def mean_squares(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean squares of seeds, problems and the rest, [...] each, from D [..., S, Q] with Q ≥ 2.
 
-    Returns:
-        `Estimates` of C contrasts.
+    They expect σ_e² + Q σ_a², σ_e² + S σ_b² and σ_e². With one seed the first and the last are 0.
     """
     D = np.asarray(differences, dtype=np.float64)
-    _, S, Q = D.shape
-    mean = D.mean(axis=(1, 2))
-    seed_effect = D.mean(axis=2) - mean[:, None]  # [C, S]
-    problem_effect = D.mean(axis=1) - mean[:, None]  # [C, Q]
-    residual = D - mean[:, None, None] - seed_effect[:, :, None] - problem_effect[:, None, :]
-    seed_square, problem_square, residual_square, df = _mean_squares(seed_effect, problem_effect, residual)
-
-    problem_draws = _draws(generator, resamples, Q)  # [B, Q]
-    replicates = problem_draws @ (problem_effect * _rescale(problem_square, residual_square)).T  # [B, C]
-    if S > 1:
-        seed_draws = _draws(generator, resamples, S)  # [B, S]
-        replicates += seed_draws @ (seed_effect * _rescale(seed_square, residual_square)).T
-        crossed = (problem_draws @ residual.reshape(-1, Q).T).reshape(resamples, -1, S)
-        replicates += np.einsum("bcs,bs->bc", crossed, seed_draws)
-    return Estimates(estimate=mean, se=replicates.std(axis=0), df=df)
-
-
-def _mean_squares(
-    seed_effect: np.ndarray, problem_effect: np.ndarray, residual: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean squares of seeds, problems and residual, and the degrees of freedom of their combination, [C] each.
-
-    The combination (MS_a + MS_b − MS_e)/(SQ) is the variance of the mean; a component below MS_e is no variance at
-    all and drops out, with its uncertainty. Simulated coverage with S = 3 is 93 to 98 % for a nominal 95 %.
-    """
-    S, Q = seed_effect.shape[1], problem_effect.shape[1]
-    problem_square = S * (problem_effect**2).sum(axis=1) / (Q - 1)
+    S, Q = D.shape[-2:]
+    D = D - D.mean(axis=(-2, -1), keepdims=True)
+    seed, problem = D.mean(axis=-1, keepdims=True), D.mean(axis=-2, keepdims=True)
+    problems = S * (problem**2).sum(axis=(-2, -1)) / (Q - 1)
     if S == 1:
-        none = np.zeros_like(problem_square)
-        return none, problem_square, none, np.full_like(problem_square, Q - 1)
-    seed_square = Q * (seed_effect**2).sum(axis=1) / (S - 1)
-    residual_square = (residual**2).sum(axis=(1, 2)) / ((S - 1) * (Q - 1))
-    seed_part = np.where(seed_square > residual_square, seed_square, 0)
-    total = np.maximum(seed_square, residual_square) + np.maximum(problem_square, residual_square) - residual_square
-    spread = (
-        seed_part**2 / (S - 1)
-        + np.maximum(problem_square, residual_square) ** 2 / (Q - 1)
-        + residual_square**2 / ((S - 1) * (Q - 1))
-    )
-    df = np.divide(total**2, spread, out=np.full_like(total, np.inf), where=spread > 0)
-    return seed_square, problem_square, residual_square, np.clip(df, S - 1, None)
+        return np.zeros_like(problems), problems, np.zeros_like(problems)
+    rest = ((D - seed - problem) ** 2).sum(axis=(-2, -1)) / ((S - 1) * (Q - 1))
+    return Q * (seed**2).sum(axis=(-2, -1)) / (S - 1), problems, rest
 
 
-def _rescale(square: np.ndarray, residual_square: np.ndarray) -> np.ndarray:
-    """Factor [C, 1] that takes an effect's observed variance, which contains σ_e², to its own."""
-    excess = np.maximum(square - residual_square, 0)
-    return np.sqrt(np.divide(excess, square, out=np.zeros_like(square), where=square > 0))[:, None]
+def error_of_mean(
+    seeds: np.ndarray, problems: np.ndarray, rest: np.ndarray, S: int, Q: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of the mean of D [S, Q] and its degrees of freedom, from the three mean squares.
 
-
-def _draws(generator: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """Centred weights of `size` units drawn with replacement, [B, size], inflated by sqrt(size/(size−1))."""
-    counts = generator.multinomial(size, np.full(size, 1 / size), size=resamples)
-    return (counts / size - 1 / size) * np.sqrt(size / (size - 1))
+    The variance is (MS_a + MS_b − MS_e)/(SQ). A mean square below MS_e shows no component, and MS_e takes its place;
+    if it is that of the seeds, then all degrees of freedom are the problems'.
+    """
+    total = np.asarray(np.maximum(seeds, rest) + np.maximum(problems, rest) - rest)
+    by_seed = np.where(seeds > rest, seeds, 0.0)
+    share = np.divide(by_seed, total, out=np.zeros_like(total), where=total > 0)
+    return np.sqrt(total / (S * Q)), 1 / (share / max(S - 1, 1) + (1 - share) / (Q - 1))

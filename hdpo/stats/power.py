@@ -12,6 +12,8 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 from scipy.stats import t as student_t
 
+from hdpo.stats.paired import error_of_mean, mean_squares
+
 MOST = 1_000_000  # seeds or problems beyond which nobody goes
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 _U, _DU = (_NODES + 1) / 2, _WEIGHTS / 2  # quadrature over probabilities
@@ -26,26 +28,17 @@ class Components:
     rest: float
 
     def error(self, seeds: int, problems: int) -> tuple[float, float]:
-        """Expected standard error of the mean, and its degrees of freedom (Satterthwaite), for S ≥ 2 and Q ≥ 2."""
-        square_a, square_b = self.rest + problems * self.seed, self.rest + seeds * self.problem
-        total = square_a + square_b - self.rest
-        spread = (
-            (square_a**2 / (seeds - 1) if self.seed > 0 else 0.0)
-            + square_b**2 / (problems - 1)
-            + self.rest**2 / ((seeds - 1) * (problems - 1))
-        )
-        df = max(total**2 / spread, seeds - 1) if spread > 0 else np.inf
-        return float(np.sqrt(total / (seeds * problems))), float(df)
+        """Expected standard error of the mean, and its degrees of freedom, for S ≥ 2 and Q ≥ 2."""
+        squares = (self.rest + problems * self.seed, self.rest + seeds * self.problem, self.rest)
+        se, df = error_of_mean(*squares, seeds, problems)
+        return float(se), float(df)
 
 
 def variance_components(differences: np.ndarray) -> Components:
     """Analysis-of-variance estimates from D [S, Q], S ≥ 2, negative ones set to 0."""
-    D = np.asarray(differences, dtype=np.float64)
-    S, Q = D.shape
-    seed, problem = D.mean(axis=1, keepdims=True), D.mean(axis=0, keepdims=True)
-    square_a, square_b = Q * seed.var(ddof=1), S * problem.var(ddof=1)
-    square_e = ((D - seed - problem + D.mean()) ** 2).sum() / ((S - 1) * (Q - 1))
-    return Components(max(0.0, (square_a - square_e) / Q), max(0.0, (square_b - square_e) / S), float(square_e))
+    S, Q = differences.shape
+    seeds, problems, rest = (float(square) for square in mean_squares(differences))
+    return Components(max(0.0, (seeds - rest) / Q), max(0.0, (problems - rest) / S), rest)
 
 
 def power_of(effect: float, se: float, df: float = np.inf, level: float = 0.95) -> float:

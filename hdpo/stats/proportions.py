@@ -3,18 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, binomtest, norm
+from scipy.stats import binomtest, norm
 
 
 def exact_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper–Pearson interval of a share: never covers less than `level`, whatever the share.
-
-    Source: Clopper and Pearson, "The use of confidence or fiducial limits" (1934), in its beta-quantile form.
-    """
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(beta.isf(tail, successes + 1, n - successes))
-    return low, high
+    """Clopper–Pearson interval of a share: never covers less than `level`, whatever the share."""
+    low, high = binomtest(successes, n).proportion_ci(level)
+    return float(low), float(high)
 
 
 def binomial_p(successes: int, n: int, chance: float) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.integrate import simpson
 from scipy.optimize import root
 from scipy.special import ndtr
+from scipy.stats import norm
 
 from hdpo.stats.passk_uncertainty import fail_moment
 
@@ -44,8 +45,8 @@ def _below(evaluations: int, correlation: float, m: np.ndarray) -> np.ndarray:
     x = lowest + (m[:, None] - lowest) * (nodes + 1) / 2  # [M, X], the states not above m
     dx = weights * (m[:, None] - lowest) / 2
     spread = np.sqrt(1 - correlation**2)
-    steps = _density((x[:, :, None] - correlation * x[:, None, :]) / spread) / spread * dx[:, None, :]
-    state, below = _density(x), []
+    steps = norm.pdf((x[:, :, None] - correlation * x[:, None, :]) / spread) / spread * dx[:, None, :]
+    state, below = norm.pdf(x), []
     for _ in range(evaluations):
         below.append((state * dx).sum(axis=1))
         state = (steps @ state[:, :, None])[:, :, 0]
@@ -117,7 +118,3 @@ def simulated_best(
     solved = 1 - (1 - np.asarray(chance)) ** k
     best = np.array([(generator.random((evaluations, solved.size)) < solved).mean(axis=1).max() for _ in range(draws)])
     return float(best.mean() - solved.mean()), float(best.std())
-
-
-def _density(z: np.ndarray) -> np.ndarray:
-    return np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)

@@ -81,8 +81,8 @@ figures.cliffs(figure_data.cliff_frame(results), study.runs)
 # %% [markdown]
 # ## The headline table
 #
-# Final weights, test problems that nothing was tuned on, mean over seeds. The interval resamples seeds and problems
-# together and keeps the pairing; with three seeds it has few degrees of freedom and is wide for it.
+# Final weights, test problems that nothing was tuned on, mean over seeds. The interval is for other seeds and
+# problems and keeps the pairing. With three seeds it has few degrees of freedom (df) and is wide for it.
 
 # %%
 display(Markdown((REFERENCE / "tables/headline.md").read_text(encoding="utf-8")))

@@ -224,7 +224,7 @@ KEPT = Equivalence(**CLAIM, rule="equivalence", margin=0.01)
 def measured(value: float, half: float, per_seed: tuple[float, ...] = ()) -> Comparison:
     """A comparison with 95 % interval value ± half, and a 90 % interval four fifths of that."""
     ends = (value - half, value + half, value - 0.8 * half, value + 0.8 * half)
-    return Comparison(value, half / 2, *ends, 1.4 * half, per_seed or (value,) * 3, (1, 2, 3), 60)
+    return Comparison(value, half / 2, 4.0, *ends, 1.4 * half, per_seed or (value,) * 3, (1, 2, 3), 60)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +434,8 @@ def test_tables_hold_the_numbers_and_latex_is_escaped(study):
 def test_latex_escapes_and_points():
     assert r"50\% \& a\_b & $-$1 \\" in latex(pd.DataFrame({"x": ["50% & a_b"], "y": ["−1"]}))
     assert points(0.0123, -0.004, 0.028) == "+1.2 [−0.4, +2.8]"
+    assert points(0.0123, -0.004, 0.028, 4.13) == "+1.2 [−0.4, +2.8] (df 4.1)"
+    assert points(0.0123, -0.004, 0.028, 511.0) == "+1.2 [−0.4, +2.8] (df 511)"
     assert points(-0.0001) == "0.0" and points(float("nan")) == "—"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binom
 
-from hdpo.stats.clustered import clustered_se, problem_se, seed_se, two_way_se
+from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.passk_uncertainty import (
     fail_moment,
@@ -114,23 +114,18 @@ def test_largest_correlation_is_that_of_nested_successes():
 # Clusters.
 
 
-def test_clusters_of_one_give_the_usual_standard_error_and_equal_clusters_that_of_their_means():
-    values = np.random.default_rng(1).normal(size=12)
-    assert clustered_se(values, np.arange(12)) == pytest.approx(values.std(ddof=1) / np.sqrt(12))
-    means = values.reshape(4, 3).mean(axis=1)
-    assert clustered_se(values, np.repeat(list("abcd"), 3)) == pytest.approx(means.std(ddof=1) / np.sqrt(4))
-    assert np.isnan(clustered_se(values, np.zeros(12)))
-
-
-def test_unequal_clusters_by_hand():
-    # Mean 2; residuals −2, −1 | 3: cluster sums −3 and 3. sqrt(2/1 · (9 + 9)) / 3 = 2.
-    assert clustered_se(np.array([0.0, 1.0, 5.0]), np.array([0, 0, 1])) == pytest.approx(2.0)
+def clustered_variance(D: np.ndarray, clusters: np.ndarray) -> float:
+    """Squared standard error of the mean by Liang and Zeger: C/(C−1) · Σ_c (Σ_{i in c} (x_i − x̄))² / N²."""
+    sums = np.array([(D - D.mean())[clusters == c].sum() for c in np.unique(clusters)])
+    return len(sums) / (len(sums) - 1) * (sums**2).sum() / D.size**2
 
 
 def test_errors_by_seed_and_by_problem():
     D = np.random.default_rng(2).normal(size=(3, 8))
-    assert seed_se(D) == pytest.approx(D.mean(axis=1).std(ddof=1) / np.sqrt(3))
-    assert problem_se(D) == pytest.approx(D.mean(axis=0).std(ddof=1) / np.sqrt(8))
+    seed, problem = np.indices(D.shape)
+    by_seed, by_problem, by_cell = (clustered_variance(D, labels) for labels in (seed, problem, seed * 8 + problem))
+    assert seed_se(D) ** 2 == pytest.approx(by_seed) and problem_se(D) ** 2 == pytest.approx(by_problem)
+    assert two_way_se(D) ** 2 == pytest.approx(max(by_seed + by_problem - by_cell, by_seed, by_problem))
 
 
 def test_two_way_error_is_right_on_average_and_each_one_way_error_is_too_small():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, trim_mean
 
-from hdpo.stats.paired import bootstrap
 from hdpo.stats.resample import percentile_interval, resample
 from hdpo.stats.robust import interquartile_mean, mean, probability_of_improvement
 
@@ -104,13 +103,6 @@ def test_coverage_of_the_interquartile_mean_and_of_the_probability_of_improvemen
 def test_coverage_with_three_seeds_is_as_stated(design, seed_sd, expected):
     """Three seeds are few for any resampling: why no verdict rests on these intervals."""
     assert coverage(design, 3, 20, seed_sd, 0.0) == pytest.approx(expected, abs=0.035)
-
-
-def test_coverage_of_the_interval_behind_the_verdicts_with_many_seeds():
-    rng, S, Q = np.random.default_rng(8), 30, 40
-    D = rng.normal(0, 0.5, (2000, S, 1)) + rng.normal(0, 0.5, (2000, 1, Q)) + rng.normal(0, 1, (2000, S, Q))
-    low, high = bootstrap(D, np.random.default_rng(9), 500).interval()
-    assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.97
 
 
 def test_the_wrong_design_does_not_cover():
