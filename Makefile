@@ -1,25 +1,29 @@
-# make reproduce   the whole study of the small world: own environment, install, every run, tables, figures, verdicts
-# make test        the tests
-# make smoke       every stage of the workflow in under a minute
-# make torture     kills, full disks, damaged files, hostile input: a table of what survived, in results/torture/
-# make test-slurm  the Slurm profile on a real one-node cluster (root, Debian's slurm-wlm and munge)
-# make lint        style of Python and Snakemake code
-# make bench       beside TRL and generate(), beside what the machine can do: results/bench/ (own environment for TRL)
-# make test-vllm   rollouts by vLLM, tested for real on a CPU (own environment, Python 3.11 only)
-# make bench-vllm  rollouts beside vLLM's (same environment)
+# make reproduce   run the whole study of the small world: environment, every run, tables, figures, verdicts
+# make smoke       run every stage of the workflow in under a minute
+# make test        run the quick tests
+# make test-all    run the slow tests as well
+# make lint        check style, types and the layers of the package
+# make torture     kill processes, fill disks, damage files, feed hostile input: results/torture/ says what survived
+# make test-slurm  test the Slurm profile on a real one-node cluster (needs root, Debian's slurm-wlm and munge)
+# make test-vllm   test rollouts by vLLM on a CPU (builds its own environment, needs Python 3.11)
+# make bench       measure speed beside TRL and beside the machine's limits: results/bench/ (builds its own environment)
+# make bench-vllm  measure rollouts beside vLLM's (same environment as test-vllm)
 # make notebooks   execute the notebooks again from notebooks/src/
-# make base        train the small world's base model again (the committed one stands in for a download)
+# make base        train the small world's base model again (a trained one is committed)
+# make report      write Snakemake's own report of a finished study
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
 SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakemake --cores $(CORES)
-# Python compiles a module when it first needs it; compiling all of them here would take a third of the installation.
+# Python compiles each module on first use; compiling all of them now would add half to the time of installation.
 PIP = $(BIN)/python -m pip install --quiet --no-compile
-# Every training process uses the threads that its config gives it; libraries must not add their own.
+# The study file sets the number of threads of each training process; libraries must not start more.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+.PHONY: reproduce test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
 
 reproduce: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -37,7 +41,10 @@ notebooks: $(VENV)/installed-notebooks
 	$(SNAKEMAKE) --forcerun notebooks -- notebooks
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/installed-dev
+	$(PYTEST)
 
 torture: $(VENV)/installed-dev
 	$(BIN)/python tests/torture
@@ -54,6 +61,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile paper/report.smk
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 bench: $(VENV)/installed .venv-bench/installed
 	$(BIN)/python -m benchmarks
@@ -66,20 +75,20 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e ".[all]"
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -c constraints.txt -e ".[dev]"
+	$(PIP) -c constraints.txt -e ".[all,dev]"
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -c constraints.txt -e ".[notebooks]"
+	$(PIP) -c constraints.txt -e ".[all,notebooks]"
 	touch $@ $(VENV)/installed
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt -e .
+	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt -e ".[all]"
 	touch $@
 
 .venv-vllm/installed: pyproject.toml benchmarks/requirements-vllm.txt benchmarks/overrides-vllm.txt
@@ -87,7 +96,7 @@ $(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
 	.venv-vllm/bin/python -m pip install --quiet uv==0.13.8
 	VIRTUAL_ENV=$(abspath .venv-vllm) UV_FIND_LINKS="$$PIP_FIND_LINKS" .venv-vllm/bin/uv pip install \
 	  --index-strategy unsafe-best-match --overrides benchmarks/overrides-vllm.txt \
-	  -r benchmarks/requirements-vllm.txt -e .
+	  -r benchmarks/requirements-vllm.txt -e ".[all]"
 	touch $@
 
 clean:
