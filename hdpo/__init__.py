@@ -16,8 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hdpo.learning.advantages import group_advantages
+    from hdpo.learning.cliffs import cliff_mask
     from hdpo.learning.jsd import jsd_k, teacher_top_k, top_k_jsd
-    from hdpo.learning.policy_gradient import cliff_mask, clipped_surrogate, group_advantages, truncated_importance
+    from hdpo.learning.policy_gradient import clipped_surrogate, truncated_importance
     from hdpo.stats.paired import Estimates, contrast, estimate
     from hdpo.stats.passk import any_of_k, pass_at_k
     from hdpo.study.study import Study, load_study
@@ -42,9 +44,11 @@ __all__ = [
 ]
 
 HOMES = {
+    "hdpo.learning.advantages": ("group_advantages",),
+    "hdpo.learning.cliffs": ("cliff_mask",),
     "hdpo.learning.jsd": ("jsd_k", "teacher_top_k", "top_k_jsd"),
-    "hdpo.learning.policy_gradient": ("cliff_mask", "clipped_surrogate", "group_advantages", "truncated_importance"),
-    "hdpo.stats.paired": ("Estimates", "estimate", "contrast"),
+    "hdpo.learning.policy_gradient": ("clipped_surrogate", "truncated_importance"),
+    "hdpo.stats.paired": ("Estimates", "contrast", "estimate"),
     "hdpo.stats.passk": ("any_of_k", "pass_at_k"),
     "hdpo.study.study": ("Study", "load_study"),
 }
