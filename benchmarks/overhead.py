@@ -11,8 +11,8 @@ import torch
 from benchmarks.part import run_part, still_study
 from benchmarks.timing import alternate, ratio
 from hdpo.learning.trainer import Trainer
-from hdpo.tasks.scoring import Judged, Scorer
 from hdpo.tasks import Problem
+from hdpo.tasks.scoring import Judged, Scorer
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 GOAL_FRACTION = 0.4

@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from hdpo.tasks.scoring import Judged
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import Problem, Task
+from hdpo.tasks.scoring import Judged
 
 SMALL_STUDY = Path("config/small.yaml")
 

@@ -25,9 +25,9 @@ from benchmarks.startup import parse_import_times
 from benchmarks.timing import alternate, ratio
 from hdpo.learning.trainer import Trainer
 from hdpo.plan.shape import Shape
-from hdpo.tasks.scoring import Judged
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
+from hdpo.tasks.scoring import Judged
 
 # One layer of width 2, feed-forward 3, one head, vocabulary 5: 34 entries in matrices, 56 parameters.
 TOY = Shape(5, 2, 3, 1, 1, 1, 2, tied=True, bias=True)

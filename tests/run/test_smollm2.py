@@ -16,11 +16,11 @@ import yaml
 from hdpo.learning.trainer import Trainer
 from hdpo.model.loading import load_policy, load_tokenizer
 from hdpo.model.policy import encode
-from hdpo.tasks.scoring import Scorer
 from hdpo.sampling.sampler import Sampler
 from hdpo.study.study import Study, load_study
 from hdpo.system.rng import generator
 from hdpo.tasks import Verdict
+from hdpo.tasks.scoring import Scorer
 from helpers.studies import ROOT, tiny
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))

@@ -8,11 +8,11 @@ from fractions import Fraction
 
 import torch
 
-from hdpo.tasks.scoring import Scorer
 from hdpo.study.study import load_study
 from hdpo.tasks import Problem
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt
+from hdpo.tasks.scoring import Scorer
 from torture.config_fuzz import ROOT, tally
 
 LONGEST = 0.25  # seconds for one Countdown response, a megabyte long or not

@@ -20,12 +20,12 @@ from hdpo.model.policy import Sequences, encode
 from hdpo.report.page import write_page
 from hdpo.report.pdf import write_pdf
 from hdpo.report.tables import write_tables
-from hdpo.tasks.scoring import Scorer
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.system.finite import NotFinite, located, require_finite
 from hdpo.system.rng import generator
+from hdpo.tasks.scoring import Scorer
 from helpers.reported_study import set_up_sources
 from helpers.studies import ROOT, tiny, write_study
 from torture import config_fuzz, nonfinite, verifier_fuzz
