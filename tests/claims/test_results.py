@@ -27,6 +27,7 @@ from hdpo.render.formats import latex, points
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.system.errors import UserError
+from helpers.studies import hdpo
 from helpers.synthetic import (
     make_study,
     set_up_repository,
@@ -53,7 +54,7 @@ def few(tmp_path, monkeypatch):
     return make_study(
         tmp_path,
         seeds=[1, 2],
-        sweep={"teachers": ["drifting"], "distill_weights": [0.1]},
+        methods=["grpo", hdpo("drifting")],
         task={"problems": {"train": 16, "development": 4, "validation": 4, "test": 4}},
         train={"steps": 20},
         evaluate={"every": 10, "samples": 4, "test_samples": 4, "ks": [1, 4]},

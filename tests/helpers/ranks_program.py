@@ -10,20 +10,21 @@ from torch import Tensor
 from hdpo.learning.trainer import Trainer
 from hdpo.model import policy
 from hdpo.run.checkpoint import load_checkpoint, save_checkpoint
+from hdpo.run.outcomes import evaluate
 from hdpo.run.train import save_policy
 from hdpo.study.study import load_study
 from hdpo.system import ranks
 from hdpo.system.errors import UserError
 from hdpo.system.finite import NotFinite
+from helpers.steps import timeless
 
 # Study file and run. Of the micro-batches of 24 tokens one rank has more than the other.
 CASES = {
-    "decoder-replicate": "hdpo-frozen-1",
-    "decoder-shard": "hdpo-drifting-1",
-    "llama-tied-shard": "hdpo-drifting-1",
-    "llama-untied-shard": "hdpo-frozen-1",
+    "decoder-replicate": "hdpo-frozen-1+privileged_rollouts=12",
+    "decoder-shard": "hdpo-drifting-1+privileged_rollouts=12",
+    "llama-tied-shard": "hdpo-drifting-1+privileged_rollouts=12",
+    "llama-untied-shard": "hdpo-frozen-1+privileged_rollouts=12",
 }
-TIMINGS = ("seconds", "tokens_per_second")
 
 
 def reward(problem, response: str) -> float:
@@ -39,7 +40,7 @@ def trainer_of(folder: Path, case: str) -> Trainer:
 
 def steps(trainer: Trainer, numbers: range) -> list[dict]:
     """The metrics of these steps, timings aside."""
-    return [{k: v for k, v in trainer.step(i).items() if k not in TIMINGS} for i in numbers]
+    return [timeless(trainer.step(i)) for i in numbers]
 
 
 def state(trainer: Trainer) -> dict[str, Tensor]:
@@ -53,7 +54,7 @@ def three_steps(folder: Path, case: str) -> dict:
     trainer = trainer_of(folder, case)
     records = steps(trainer, range(3))
     problems, random = trainer.problems[:7], torch.Generator().manual_seed(0)
-    outcomes = trainer.scorer.evaluate(trainer.sampler, problems, 3, 1.0, random)  # 7 problems: shares of 3 and 4
+    outcomes = evaluate(trainer.scorer, trainer.sampler, problems, 3, 1.0, random)  # 7 problems: shares of 3 and 4
     save_policy(trainer, folder / f"{case}-{ranks.size()}")
     return {"records": records, "state": state(trainer), "outcomes": outcomes}
 
@@ -63,8 +64,9 @@ def resumed_steps(folder: Path, case: str) -> tuple[dict, dict]:
     going_on, resumed = trainer_of(folder, case), trainer_of(folder, case)
     steps(going_on, range(1))
     place = (folder / f"state-{case}", 1, "0" * 12)
-    save_checkpoint(*place, going_on.weights, going_on.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
-    load_checkpoint(place[0], place[2], resumed.weights, resumed.optimizer)
+    learner = going_on.learner
+    save_checkpoint(*place, learner.weights, learner.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
+    load_checkpoint(place[0], place[2], resumed.learner.weights, resumed.learner.optimizer)
     return tuple({"records": steps(trainer, range(1, 2)), "state": state(trainer)} for trainer in (going_on, resumed))
 
 
@@ -98,7 +100,7 @@ def errors(folder: Path, case: str) -> dict[str, list[str]]:
     found["weights"] = said(lambda: trainer.step(0))
     trainer = trainer_of(folder, case)
     if is_last:
-        trainer._backward_distill = lambda *_: float("nan")
+        trainer.method.__dict__["distill_weight"] = float("nan")  # frozen for all but a test
     found["loss"] = said(lambda: trainer.step(0))
     return found
 

@@ -80,7 +80,7 @@ def test_the_privileged_model_solves_more_than_the_student(study):
     for role, prompt in (("student", task.student_prompt), ("privileged", task.privileged_prompt)):
         prompts = encode(tokenizer, [prompt(problem) for problem in problems])
         completions = sampler.sample(prompts, SAMPLES, 1.0, generator(0, role)).sequences.completions
-        rewards = scorer.score(problems, completions)
+        rewards = scorer.judge(problems, completions).rewards
         rates[role] = float(rewards.mean())
         texts = tokenizer.batch_decode(completions, skip_special_tokens=True)
         correct = torch.nonzero(rewards.flatten()).flatten().tolist()

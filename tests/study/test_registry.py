@@ -8,7 +8,7 @@ from hdpo.cli import main
 from hdpo.methods.grpo import GRPO
 from hdpo.methods.hdpo import HDPO
 from hdpo.study import registry
-from hdpo.study.registry import expand, method_class, methods, parse_run, task_class, tasks
+from hdpo.study.registry import expand, method_class, methods, parse_run, tasks
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from helpers.studies import ROOT, hdpo, write_study

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from helpers.studies import ROOT, tiny
+from helpers.studies import ROOT, hdpo, tiny
 from helpers.workflow import link_repository, planned, snakemake
 
 
@@ -15,7 +15,7 @@ def finished(tmp_path_factory) -> Path:
     """A folder in which the whole workflow has run once."""
     folder = tmp_path_factory.mktemp("clone")
     link_repository(folder)
-    study = tiny(name="mini", seeds=[1], sweep__teachers=["frozen"], pretrain__steps=40, train__steps=3)
+    study = tiny(name="mini", seeds=[1], methods=["grpo", hdpo()], pretrain__steps=40, train__steps=3)
     (folder / "mini.yaml").write_text(yaml.safe_dump(study))
     done = snakemake(folder, "mini.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -47,11 +47,11 @@ def test_a_second_run_does_nothing(finished):
 
 def test_a_new_lambda_trains_only_itself(finished):
     study = yaml.safe_load((finished / "mini.yaml").read_text())
-    study["sweep"]["distill_weights"] = [0.1, 0.7]
+    study["methods"] = ["grpo", hdpo(distill_weight=[0.1, 0.7])]
     (finished / "more.yaml").write_text(yaml.safe_dump(study))
     jobs = planned(snakemake(finished, "more.yaml", "--dry-run"))
     assert jobs["train"] == 1 and jobs["evaluate"] == 1 and "base" not in jobs
-    study["train"]["clip"] = 0.3  # touches every run
+    study["train"]["temperature"] = 0.9  # touches every run
     (finished / "more.yaml").write_text(yaml.safe_dump(study))
     assert planned(snakemake(finished, "more.yaml", "--dry-run"))["train"] == 3
 
