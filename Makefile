@@ -1,5 +1,6 @@
 # make reproduce   the whole study of the small world: own environment, install, every run, tables, figures, verdicts
-# make test        the tests
+# make test        the quick tests: every main property, in three minutes on two cores
+# make test-all    all tests
 # make smoke       every stage of the workflow in under a minute
 # make torture     kills, full disks, damaged files, hostile input: a table of what survived, in results/torture/
 # make test-slurm  the Slurm profile on a real one-node cluster (root, Debian's slurm-wlm and munge)
@@ -19,7 +20,7 @@ PIP = $(BIN)/python -m pip install --quiet --no-compile
 # Every training process uses the threads that its config gives it; libraries must not add their own.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: reproduce test test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
+.PHONY: reproduce test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
 
 reproduce: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -37,6 +38,9 @@ notebooks: $(VENV)/installed-notebooks
 	$(SNAKEMAKE) --forcerun notebooks -- notebooks
 
 test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not pretrained"
+
+test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 torture: $(VENV)/installed-dev

@@ -6,6 +6,7 @@
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule calls the `hdpo` command, so each stage also runs by hand. Training keeps its checkpoints in
 # results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
+import re
 from pathlib import Path
 
 from hdpo.run.workflow import explain_full_disk, hold_study, load_study_or_exit, run_hash, tested_weights
@@ -25,7 +26,7 @@ container: config.get("container", "docker://python:3.11")
 
 
 wildcard_constraints:
-    run="|".join(["base", *study.runs]),
+    run="|".join(map(re.escape, ["base", *study.runs])),
     seed=r"\d+",
 
 

@@ -45,7 +45,8 @@ def hdpo(folder: Path, *arguments: str) -> str:
 STATE = """
 import sys
 from hdpo.study.study import load_study
-runs = [load_study("study.yaml").run(name, 1) for name in ("reinforce", "reinforce+baseline=false", "hdpo-drifting-0.1")]
+names = ("reinforce", "reinforce+baseline=false", "hdpo-drifting-0.1")
+runs = [load_study("study.yaml").run(name, 1) for name in names]
 print([run.name for run in runs], runs[1].method.baseline, *(run.code for run in runs), "torch" in sys.modules)
 """
 

@@ -1,1 +1,0 @@
-"""A training method and a task for hdpo, from outside."""
