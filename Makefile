@@ -41,7 +41,7 @@ notebooks: $(VENV)/installed-notebooks
 	$(SNAKEMAKE) --forcerun notebooks -- notebooks
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not pretrained"
 
 test-all: $(VENV)/installed-dev
 	$(PYTEST)

@@ -8,8 +8,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_study
 
+from conftest import ROOT, write_study
 from hdpo.study.study import load_study
 
 pytestmark = pytest.mark.slow

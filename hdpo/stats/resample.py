@@ -12,8 +12,8 @@ The interquartile mean and the probability of improvement are of that kind. A me
 S resampled runs understate their variance by (S−1)/S, and plain percentiles do not know that it rests on S−1 degrees of
 freedom; so percentiles are taken further out, at Φ(∓t·sqrt(S/(S−1))) with t of S−1 degrees of freedom (`strata`: of
 infinitely many, as it averages over tasks). Simulated coverage at 95 % (tests/stats/test_robust.py): 93 to 97 % with
-20 or more seeds; with 3 seeds 94 % for `strata`, 90 to 98 % for `crossed`, 85 % for `nested` and 75 % for `seeds`, whose
-resamples end at the lowest and the highest seed.
+20 or more seeds; with 3 seeds 94 % for `strata`, 90 to 98 % for `crossed`, 85 % for `nested` and 75 % for `seeds`,
+whose resamples end at the lowest and the highest seed.
 
 Sources: Agarwal et al. (arXiv:2108.13264) for `strata`; Hesterberg, "What teachers should know about the bootstrap"
 (2015), for the expanded percentiles.

@@ -1,13 +1,36 @@
-"""One update of the weights from a batch made by hand, as a method's step makes it."""
+"""Batches made by hand, and one update of the weights from them, as a method's step makes it."""
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hdpo.learning.metrics import StepLog
 from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations
 from hdpo.learning.trainer import Trainer
+from hdpo.model.sequences import Sequences
+from hdpo.model.tokenizer import encode
 from hdpo.sampling.sampler import Rollouts
+from hdpo.system.rng import generator
+
+
+def sample(trainer: Trainer, count: int = 4, group: int = 4) -> Rollouts:
+    """`group` rollouts of each of the first `count` training problems."""
+    problems = trainer.problems[:count]
+    prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
+    return trainer.sampler.sample(prompts, group, 1.0, generator(0, "test"))
+
+
+def correct_demonstrations(trainer: Trainer, count: int = 3) -> Demonstrations:
+    """The paper's set T made by hand: each problem's reference chain, as if the teacher had drawn it."""
+    problems = trainer.problems[:count]
+    completions = encode(trainer.tokenizer, [problem.hint + " <eos>" for problem in problems])
+    assert all(trainer.task.reward(problem, problem.hint) == 1 for problem in problems)
+    student, teacher = (
+        Sequences(encode(trainer.tokenizer, [prompt(problem) for problem in problems]), completions)
+        for prompt in (trainer.task.student_prompt, trainer.task.privileged_prompt)
+    )
+    return Demonstrations(student, teacher, len(problems), 0)
 
 
 def update(
@@ -24,3 +47,28 @@ def update(
         if method.name == "hdpo":
             learn.distill(method.divergence, demonstrations, method.top_k, method.distill_weight)
     return trainer.log.updated
+
+
+def gradients(
+    trainer: Trainer, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations = NO_DEMONSTRATIONS
+) -> dict[str, Tensor]:
+    """Gradients of one update, caught before clipping and the optimiser step."""
+    caught = {}
+
+    def catch(*_):
+        for name, parameter in trainer.policy.named_parameters():
+            caught[name] = parameter.grad.clone()
+        return torch.tensor(0.0)
+
+    before = torch.nn.utils.clip_grad_norm_
+    torch.nn.utils.clip_grad_norm_ = catch
+    try:
+        update(trainer, rollouts, advantages, demonstrations)
+    finally:
+        torch.nn.utils.clip_grad_norm_ = before
+    return caught
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of a step without its timings: what two equal runs share."""
+    return {key: value for key, value in record.items() if key not in ("seconds", "tokens_per_second")}

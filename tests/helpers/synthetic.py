@@ -9,7 +9,7 @@ import yaml
 from hdpo.run.outcomes import write_outcomes
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import problem_set_hash
-from helpers.studies import ROOT
+from helpers.studies import ROOT, hdpo
 
 STEPS, EVERY, SAMPLES, TEST_SAMPLES = 40, 10, 8, 16
 
@@ -17,11 +17,10 @@ STEPS, EVERY, SAMPLES, TEST_SAMPLES = 40, 10, 8, 16
 CHANGES = {
     "name": "tiny",
     "seeds": [1, 2, 3],
-    "sweep": {"teachers": ["drifting", "frozen"], "distill_weights": [0.01, 0.1, 1.0]},
+    "methods": ["grpo", hdpo(["drifting", "frozen"], [0.01, 0.1, 1.0])],
     "task": {"problems": {"train": 16, "development": 24, "validation": 32, "test": 60}},
     "model": {"path": None},
     "train": {"steps": STEPS, "prompts_per_step": 16},
-    "distill": {"max_cliffs": 32},
     "evaluate": {"every": EVERY, "samples": SAMPLES, "test_samples": TEST_SAMPLES, "ks": [1, 4, 8]},
 }
 
@@ -79,7 +78,7 @@ def write_metrics(study: Study, run: str, seed: int) -> Path:
 def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str, int], ...] = ()) -> None:
     """All runs but `missing`; success probabilities rise over steps, and HDPO's by `effect` · log10(1000 λ)."""
     for run in study.runs:
-        weight = study.run(run, 0).distill_weight
+        weight = getattr(study.run(run, 0).method, "distill_weight", 0.0)
         gain = effect * np.log10(1000 * weight) * (0.7 if "frozen" in run else 1.0) if weight else 0.0
         for seed in study.seeds:
             if (run, seed) in missing:

@@ -3,11 +3,12 @@
 import torch
 
 from hdpo.learning.masters import master_weights, round_into
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.learning.optimizer import AdamW
+from helpers.steps import update
 
 
 def adamw(weights):
-    return torch.optim.AdamW(weights, lr=1e-4, weight_decay=0.0, fused=True)
+    return AdamW(weights, lr=1e-4, weight_decay=0.0, fused=True)
 
 
 def test_small_steps_arrive_that_bfloat16_alone_rounds_away():
@@ -52,21 +53,18 @@ def test_tied_weights_have_one_master_and_float32_weights_are_their_own():
     assert list(rounded) == ["embed.weight"] and rounded["embed.weight"].grad is model.head.weight.grad
 
 
-def test_an_update_at_the_papers_learning_rate_reaches_every_weight(make_study, base_folder):
+def test_an_update_at_the_papers_learning_rate_reaches_every_weight(make_trainer):
     """At 1e-6 the model that acts may not change at all in one step, but what the next step builds on does."""
     optimizer = {"train__optimizer__learning_rate": 1e-6, "train__optimizer__warmup_steps": 0}
-    bfloat16 = {"model__dtype": "bfloat16", "model__implementation": "transformers"}
-    study = make_study(model__path=str(base_folder), **bfloat16, **optimizer)
-    trainer = Trainer(study.run("grpo", 1))
-    before = {name: weight.clone() for name, weight in trainer.weights.items()}
+    trainer = make_trainer("grpo", model__dtype="bfloat16", **optimizer)
+    weights = trainer.learner.weights
+    before = {name: weight.clone() for name, weight in weights.items()}
     acting = [parameter.clone() for parameter in trainer.policy.parameters()]
     prompts = [torch.tensor([4, 5, 6])] * 4
     rollouts = trainer.sampler.sample(prompts, 4, 1.0, torch.Generator().manual_seed(0))
-    trainer.update(rollouts, torch.tensor([1.0, -1.0] * 8), NO_DEMONSTRATIONS)
-    moved = torch.cat(
-        [((weight != before[name]) & (weight.grad != 0)).flatten() for name, weight in trainer.weights.items()]
-    )
-    graded = torch.cat([(weight.grad != 0).flatten() for weight in trainer.weights.values()])
+    update(trainer, rollouts, torch.tensor([1.0, -1.0] * 8))
+    moved = torch.cat([((weight != before[name]) & (weight.grad != 0)).flatten() for name, weight in weights.items()])
+    graded = torch.cat([(weight.grad != 0).flatten() for weight in weights.values()])
     rounded = torch.cat([(a != b).flatten() for a, b in zip(acting, trainer.policy.parameters(), strict=True)])
     assert moved.sum() > 0.99 * graded.sum() > 1000
     assert rounded.sum() < 0.05 * graded.sum()

@@ -10,6 +10,7 @@ from hdpo.report.passk_statistics import pass_at_k_statistics
 from hdpo.report.statistics import claim_tests, run_statistics, write_statistics
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm
+from helpers.studies import hdpo
 from helpers.synthetic import make_study, write_everything
 
 
@@ -79,8 +80,7 @@ def test_nothing_run_is_said_and_not_averaged(study):
 
 
 def test_one_seed_has_no_run_to_run_error(study, tmp_path):
-    sweep = {"teachers": ["drifting"], "distill_weights": [0.1]}
-    single = make_study(tmp_path, seeds=[1], name="single", sweep=sweep)
+    single = make_study(tmp_path, seeds=[1], name="single", methods=["grpo", hdpo("drifting")])
     write_everything(single, effect=0.05)
     table = run_statistics(Results(single))
     assert table["se"].isna().all() and table["seeds_for_target"].isna().all() and table["se_problem"].notna().all()

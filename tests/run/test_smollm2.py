@@ -65,11 +65,10 @@ def study(model_folder, tmp_path, monkeypatch) -> Study:
         "hint": "solution",
     }
     steps = {"train__prompts_per_step": 4, "train__rollouts_per_prompt": 4, "train__max_response_tokens": 160}
-    model = {"model__path": str(model_folder), "model__implementation": "transformers", "model__max_length": 800}
+    model = {"model__path": str(model_folder), "model__max_length": 800, "pretrain": None}
     optimizer = {"train__optimizer__learning_rate": 1e-5, "train__optimizer__warmup_steps": 0}
     path = tmp_path / "study.yaml"
-    changes = {"task": task, "pretrain": None, "train__micro_batch_tokens": 1024} | steps | model | optimizer
-    path.write_text(yaml.safe_dump(tiny(**changes)))
+    path.write_text(yaml.safe_dump(tiny(task=task, train__micro_batch_tokens=1024, **steps, **model, **optimizer)))
     return load_study(path)
 
 
@@ -81,7 +80,7 @@ def test_the_privileged_model_solves_more_than_the_student(study):
     for role, prompt in (("student", task.student_prompt), ("privileged", task.privileged_prompt)):
         prompts = encode(tokenizer, [prompt(problem) for problem in problems])
         completions = sampler.sample(prompts, SAMPLES, 1.0, generator(0, role)).sequences.completions
-        rewards = scorer.score(problems, completions)
+        rewards = scorer.judge(problems, completions).rewards
         rates[role] = float(rewards.mean())
         texts = tokenizer.batch_decode(completions, skip_special_tokens=True)
         correct = torch.nonzero(rewards.flatten()).flatten().tolist()

@@ -8,7 +8,6 @@ Both must be resubmitted, go on from their checkpoints, and end in the bytes of 
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,12 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/, as pytest has it
+
+from helpers.steps import timeless
+from helpers.studies import ROOT, tiny
+from helpers.workflow import link_repository, start_snakemake
+
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 STEPS = 3000  # over a minute: Slurm looks every half minute for jobs beyond their time limit
 CHECKPOINT_EVERY = 97  # steps; a job stopped in any other step has saved that one
@@ -32,10 +36,7 @@ SLURM += " --seconds-between-status-checks 3 --latency-wait 5"
 @contextmanager
 def snakemake(folder: Path, *arguments: str, **options) -> Iterator[subprocess.Popen]:
     """The workflow in `folder`, ended with its jobs if it still runs on leaving."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": path}
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    running = subprocess.Popen(command, cwd=folder, env=environment, text=True, **options)
+    running = start_snakemake(*arguments, folder=folder, **options)
     try:
         yield running
     finally:
@@ -45,14 +46,9 @@ def snakemake(folder: Path, *arguments: str, **options) -> Iterator[subprocess.P
 
 def clone(folder: Path) -> Path:
     """A folder with the kit's workflow and a longer smoke study, `study.yaml`."""
-    folder.mkdir(parents=True)
-    for name in ("Snakefile", "profiles", "paper", "hdpo", "config", "tests"):
-        (folder / name).symlink_to(ROOT / name)
-    study = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-    study["train"] |= {"steps": STEPS, "checkpoint_every": CHECKPOINT_EVERY}
-    study["evaluate"]["every"] = STEPS // 2
-    study["hardware"]["minutes"] = 10
-    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    (link_repository(folder) / "tests").symlink_to(ROOT / "tests")
+    longer = {"train__steps": STEPS, "train__checkpoint_every": CHECKPOINT_EVERY, "evaluate__every": STEPS // 2}
+    (folder / "study.yaml").write_text(yaml.safe_dump(tiny(**longer, hardware__minutes=10)))
     return folder
 
 
@@ -83,10 +79,7 @@ def results(folder: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(root)): path.read_bytes() for name in names for path in root.glob(name)}
     for path in root.glob("runs/*/*/metrics.jsonl"):
         records = [json.loads(line) for line in path.read_text().splitlines()]
-        timeless = [
-            {key: record[key] for key in record if key not in ("seconds", "tokens_per_second")} for record in records
-        ]
-        found[str(path.relative_to(root))] = json.dumps(timeless).encode()
+        found[str(path.relative_to(root))] = json.dumps([timeless(record) for record in records]).encode()
     return found
 
 

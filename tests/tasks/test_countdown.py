@@ -14,7 +14,8 @@ from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS
 from hdpo.tasks.chains import draw_chain, rewrite, solves
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
-from helpers.studies import tiny
+from helpers.studies import task_of, tiny
+from torture import verifier_fuzz
 
 
 def countdown(**changes):
@@ -150,3 +151,8 @@ def test_tokenizer_has_one_token_per_number_and_symbol():
     ids = tokenizer(text + " <eos>")["input_ids"]
     assert len(ids) == len(text.split()) + 1 and ids[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_the_verifier_agrees_with_a_checker_written_apart():
+    for row in verifier_fuzz.run(quick=True):
+        assert row["tries"] > 0 and row["lost"] == "nothing", row

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from hdpo.learning.advantages import group_advantages
 from hdpo.learning.jsd import top_k_jsd
-from hdpo.learning.policy_gradient import clipped_surrogate, group_advantages
+from hdpo.learning.policy_gradient import clipped_surrogate
 from hdpo.theory.bandit import example_bandit
 from hdpo.theory.cliff import distillation_update, group_update
 
@@ -20,7 +21,7 @@ def test_grpo_gradient(toy, arms):
     logits = torch.tensor(toy.student_logp(), requires_grad=True)
     logp = logits.log_softmax(0)[arms]
     advantages = group_advantages(torch.tensor(toy.reward[arms])[None])[0]
-    (clipped_surrogate(logp, logp.detach(), advantages, 0.2) / len(arms)).backward()
+    (clipped_surrogate(logp, logp.detach(), advantages, 0.2).sum() / len(arms)).backward()
     expected = group_update(toy.student_logp(), toy.reward, np.array(arms))
     assert (np.abs(expected).max() == 0) == (toy.reward[arms].sum() == 0)
     np.testing.assert_allclose(-logits.grad.numpy(), expected, atol=1e-13)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hdpo.study.study import Run, load_study
 from torture.victims import (
+    ARMS,
     NAME,
     error_lines,
     fingerprint,
@@ -24,7 +25,7 @@ from torture.victims import (
     workplace,
 )
 
-MANY = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 400, "sweep__teachers": ["frozen"]}
+MANY = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 400, "methods": ARMS}
 
 
 def run(quick: bool) -> list[dict]:

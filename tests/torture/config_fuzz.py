@@ -1,7 +1,8 @@
 """Study files broken in every way we could think of: each plans its runs, or is refused in one line with exit code 2.
 
 A mutant is a shipped study with one value exchanged, one key added, dropped or doubled, or its bytes damaged. Those
-that are accepted must plan: every run has a hash, a name that gives its λ back, and a folder under results/<name>/.
+that are accepted must plan: every run has a hash, a name that gives its method back, and a folder
+under results/<name>/.
 """
 
 import contextlib
@@ -9,8 +10,6 @@ import copy
 import io
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,9 +20,10 @@ from typing import Any
 import yaml
 
 from hdpo.run.workflow import load_plannable, load_study_or_exit
+from hdpo.study.registry import parse_run
 from hdpo.system.errors import UserError
 from helpers.studies import ROOT
-from helpers.workflow import link_repository
+from helpers.workflow import link_repository, snakemake
 from torture.victims import row
 
 LONGEST = 10.0  # seconds for reading one study twice, on a busy machine
@@ -114,10 +114,10 @@ def plan(path: Path) -> int:
     study = load_plannable(path)
     runs = [study.run(name, seed) for name in study.runs for seed in study.seeds]
     assert len({run.folder for run in runs}) == len(runs), "two runs share a folder"
-    weights = {f"hdpo-{t}-{w:g}": w for t in study.sweep.teachers for w in study.sweep.distill_weights}
     results = Path("results").resolve()
+    for method in study.methods:
+        assert parse_run(method.run_name) == method, "a run's name does not give its method back"
     for run in runs[:50]:
-        assert run.distill_weight == weights.get(run.name, 0), "the run's name does not give λ back"
         for folder in (run.folder, run.state_folder, study.built_base):
             assert folder.resolve().is_relative_to(results / study.name), "outside results/<name>/"
         assert len(run.hash) == len(study.identity) == len(study.base_hash) == 12
@@ -180,22 +180,6 @@ def odd_files(folder: Path) -> list[Path]:
     return [*paths, *(folder / f"{name}.yaml" for name in names)]
 
 
-def snakemake(folder: Path, study: str, *arguments: str, tools: str = "") -> subprocess.CompletedProcess:
-    """Run the workflow; commands are looked for in `tools` first."""
-    environment = os.environ | {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--config", f"study={study}", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def clone(folder: Path) -> Path:
-    """A folder from which the workflow runs."""
-    folder.mkdir()
-    link_repository(folder)
-    (folder / "results/reference").mkdir(parents=True)
-    (folder / "results/reference/small").symlink_to(ROOT / "results/reference/small")
-    return folder
-
-
 def dry_run(folder: Path, study: str, planned: bool) -> str | None:
     """What is wrong with Snakemake's answer: None if it plans or refuses in one line of ours, as load_study did."""
     done = snakemake(folder, study, "--dry-run")
@@ -212,7 +196,10 @@ def run(quick: bool) -> list[dict]:
     studies = sorted((ROOT / "config").glob("*.yaml"))
     each, through_snakemake = (60, 1) if quick else (1000, 5)
     rows, fates, sample = [], Counter(), []
-    with tempfile.TemporaryDirectory(prefix="hdpo-fuzz-") as top, contextlib.chdir(clone(Path(top) / "clone")):
+    with (
+        tempfile.TemporaryDirectory(prefix="hdpo-fuzz-") as top,
+        contextlib.chdir(link_repository(Path(top) / "clone")),
+    ):
         for study in studies:
             rng, failures = random.Random(study.name), []
             path = Path(study.name).absolute()

@@ -12,7 +12,7 @@ import pandas as pd
 from safetensors.torch import load_file
 from torch import Tensor
 
-from torture.victims import NAME, row, snakemake, the_run, uninterrupted, workplace
+from torture.victims import ARMS, NAME, row, snakemake, the_run, uninterrupted, workplace
 
 KINDS = ("*.csv", "*.tex", "*.png", "*.pdf", "*.parquet", "*.safetensors")
 TIMED = ("cost", "overhead", "statistics_claims", "check", "report", "benchmark")  # hold seconds of this very run
@@ -30,7 +30,7 @@ def jobs() -> dict:
     """The whole workflow with one job at a time and with two: every file of results, times aside."""
     found = {}
     for cores in (1, 2):
-        with workplace(sweep__teachers=["frozen"]):
+        with workplace(methods=ARMS):
             process = snakemake(cores=cores)
             said = process.communicate(timeout=400)[0]
             assert process.returncode == 0, said[-500:]

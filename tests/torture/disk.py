@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from torture.victims import (
+    ARMS,
     NAME,
     error_lines,
     fingerprint,
@@ -106,7 +107,7 @@ def read_only(tries: int, expected: dict[str, str]) -> dict:
 def whole_workflow() -> list[dict]:
     """Plain `snakemake` on a disk too small, then on larger ones until it is through; then each stage without room."""
     rows, bad, tries = [], [], 0
-    with workplace(sweep__teachers=["frozen"]), mounted("size=200k"):
+    with workplace(methods=ARMS), mounted("size=200k"):
         for room in ("1m", "4m", "64m"):
             mount(f"remount,size={room}")
             process = snakemake()

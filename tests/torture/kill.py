@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torture.victims import (
+    ARMS,
     NAME,
     STUDY,
     ended,
@@ -30,7 +31,7 @@ from torture.victims import (
 
 EVERY, STEPS = STUDY["train__checkpoint_every"], STUDY["train__steps"]
 NAMES = ("grpo", NAME)
-LONGER = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 100, "sweep__teachers": ["frozen"]}
+LONGER = {"train__steps": 400, "train__checkpoint_every": 5, "evaluate__every": 100, "methods": ARMS}
 LINES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 

@@ -13,14 +13,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-import yaml
 
+import hdpo.learning.learner
 import hdpo.learning.trainer
 from hdpo.cli import main
 from hdpo.learning.trainer import Trainer
 from hdpo.study.study import load_study
 from hdpo.tasks.countdown import CountdownTask
-from torture.config_fuzz import ROOT, tally
+from helpers.studies import ROOT, write_study
+from torture.config_fuzz import tally
 
 RUN, SEED, STEPS = "hdpo-drifting-0.1", 1, 4
 ARGUMENTS = ("--run", RUN, "--seed", str(SEED))
@@ -36,12 +37,12 @@ def bad_rewards(trainer: Trainer, value: float) -> Iterator[None]:
 @contextlib.contextmanager
 def bad_log_probs(trainer: Trainer, value: float) -> Iterator[None]:
     """Of one token, where the policy is trained."""
-    original = hdpo.learning.trainer.token_logp
+    original = hdpo.learning.learner.token_logp
 
     def token_logp(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return original(logits, tokens).index_fill(0, torch.tensor([0]), value)
 
-    with patch.object(hdpo.learning.trainer, "token_logp", token_logp):
+    with patch.object(hdpo.learning.learner, "token_logp", token_logp):
         yield
 
 
@@ -102,13 +103,9 @@ def train(study: str) -> tuple[int, str]:
 
 def small_study(folder: Path, base: Path) -> Path:
     """A study of four short steps, a checkpoint after each second."""
-    study = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-    study["model"]["path"] = str(base)
-    study["train"] |= {"steps": STEPS, "checkpoint_every": 2, "prompts_per_step": 4}
-    study["evaluate"] |= {"every": STEPS, "samples": 2, "test_samples": 2, "ks": [1]}
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(study))
-    return path
+    short = {"train__steps": STEPS, "train__checkpoint_every": 2, "train__prompts_per_step": 4}
+    evaluate = {"every": STEPS, "samples": 2, "test_samples": 2, "ks": [1]}
+    return write_study(folder, model__path=str(base), evaluate=evaluate, **short)
 
 
 def weights(study: Path) -> bytes:

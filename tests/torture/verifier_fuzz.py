@@ -13,7 +13,8 @@ from hdpo.tasks import Problem
 from hdpo.tasks.chains import Chain, draw_chain, rewrite
 from hdpo.tasks.countdown import build_tokenizer, student_prompt
 from hdpo.tasks.scoring import Scorer
-from torture.config_fuzz import ROOT, tally
+from helpers.studies import ROOT, task_of
+from torture.config_fuzz import tally
 
 LONGEST = 0.25  # seconds for one Countdown response, a megabyte long or not
 NUMBER = r"(0|[1-9][0-9]*)"
@@ -199,7 +200,7 @@ def fuzz_tokens(count: int) -> dict:
             completions.append(torch.tensor([*tokens, end] if rng.random() < 0.9 else tokens, dtype=torch.long))
             problems.append(problem_of(chain))
             expected.append(is_right(chain.numbers, chain.target, " ".join(words[token] for token in tokens)))
-        rewards = scorer.score(problems, completions)[:, 0].tolist()
+        rewards = scorer.judge(problems, completions).rewards[:, 0].tolist()
         right += sum(expected)
         for reward, wanted, completion in zip(rewards, expected, completions, strict=True):
             if reward != float(wanted):

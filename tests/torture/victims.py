@@ -21,8 +21,10 @@ import torch
 
 from hdpo.cli import main
 from hdpo.study.study import Run, load_study
+from helpers.steps import timeless
+from helpers.studies import hdpo as hdpo_arm
 from helpers.studies import write_study
-from helpers.workflow import link_repository
+from helpers.workflow import link_repository, start_snakemake
 
 # Long enough to be hit anywhere, short enough for hundreds of tries: a step takes some hundredths of a second.
 STUDY = {
@@ -33,6 +35,7 @@ STUDY = {
     "task__problems": {"train": 32, "development": 4, "validation": 4, "test": 8},
 }
 NAME = "hdpo-frozen-0.1"
+ARMS = ["grpo", hdpo_arm("frozen")]
 
 
 def row(fault: str, tries: int, survived: int, lost: str = "nothing") -> dict[str, Any]:
@@ -150,9 +153,7 @@ def steps(metrics: Path) -> list[str]:
     lines = []
     for line in metrics.read_bytes().splitlines(keepends=True):
         if line.endswith(b"\n"):
-            record = json.loads(line)
-            record.pop("seconds"), record.pop("tokens_per_second")
-            lines.append(json.dumps(record, sort_keys=True))
+            lines.append(json.dumps(timeless(json.loads(line)), sort_keys=True))
     return lines
 
 
@@ -169,10 +170,8 @@ def newest_step(run: Run) -> int:
 
 def snakemake(*arguments: str, study: str = "study.yaml", cores: int = 2) -> subprocess.Popen:
     """The plain command, in a process group of its own; what it prints is for `communicate`."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments, "--config", f"study={study}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
+    return start_snakemake("--cores", str(cores), *arguments, "--config", f"study={study}", **options)
 
 
 def kill_group(process: subprocess.Popen, number: signal.Signals = signal.SIGKILL) -> None:

@@ -15,6 +15,7 @@ from hdpo.learning.trainer import Trainer
 from hdpo.model.tokenizer import encode
 from hdpo.run.train import train_run
 from hdpo.sampling.sampler import Sampler
+from helpers.steps import timeless
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_steps_of_hdpo(make_run, teacher):
     assert gaps and max(gaps) < 1e-4
     prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in trainer.problems[:16]])
     answers = []
-    for model, sampler in ((trainer.teacher, trainer.teacher_sampler), (trainer.policy, trainer.sampler)):
+    for model, sampler in ((trainer.teacher.model, trainer.teacher.sampler), (trainer.policy, trainer.sampler)):
         own = Sampler(model, trainer.tokenizer.eos_token_id, trainer.train.max_response_tokens)
         drawn = [row.tolist() for row in sampler.sample(prompts, 1, 0.0).sequences.completions]
         assert drawn == [row.tolist() for row in own.sample(prompts, 1, 0.0).sequences.completions]
@@ -46,9 +47,11 @@ def test_steps_of_hdpo(make_run, teacher):
 
 def results(run) -> tuple:
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    for record in metrics:
-        record.pop("seconds"), record.pop("tokens_per_second")
-    return metrics, (run.folder / "evals.parquet").read_bytes(), load_file(run.folder / "model/model.safetensors")
+    return (
+        [timeless(record) for record in metrics],
+        (run.folder / "evals.parquet").read_bytes(),
+        load_file(run.folder / "model/model.safetensors"),
+    )
 
 
 def test_a_whole_run_ends_the_same_after_a_kill(make_run, monkeypatch):

@@ -1,6 +1,5 @@
 """The command line: mistakes in one line with exit code 2, nothing written; publishing and costs."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from hdpo.cli import main
 from hdpo.report.cost import stage_costs, write_bench
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
+from hdpo.system.files import write_record
 from helpers.studies import ROOT, write_study
 from helpers.synthetic import make_study
 
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     [
         (["train", "--run", "grpo", "--seed", "1"], {}, "results/smoke/base: no tokenizer.json there"),
         (["train", "--run", "grpo", "--seed", "1"], {"train__backend": "vllm"}, "vLLM is not installed"),
-        (["train", "--run", "ppo", "--seed", "1"], {}, "expected grpo or hdpo-"),
+        (["train", "--run", "gpro", "--seed", "1"], {}, "no method 'gpro'; did you mean grpo?"),
         (["evaluate", "--run", "grpo", "--seed", "1"], {}, "runs/grpo/seed1/run.json: missing"),
         (["evaluate", "--run", "base", "--seed", "0"], {}, "results/smoke/base: no tokenizer.json there"),
         (["evaluate", "--run", "base", "--seed", "0"], {"train__backend": "vllm"}, "vLLM is not installed"),
@@ -48,9 +48,7 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, capsys, arguments, chan
 
 def test_evaluating_a_run_of_another_config_is_refused(folder, capsys):
     study = write_study(folder)
-    record = folder / "results/smoke/runs/grpo/seed1/run.json"
-    record.parent.mkdir(parents=True)
-    record.write_text(json.dumps({"run_hash": "0123456789ab"}))
+    write_record(folder / "results/smoke/runs/grpo/seed1/run.json", {"run_hash": "0123456789ab"}, [])
     assert main(["evaluate", str(study), "--run", "grpo", "--seed", "1"]) == 2
     assert "made by config 0123456789ab" in capsys.readouterr().err
 

@@ -21,6 +21,7 @@ def _shared_base(monkeypatch, trained_base, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["kill", "concurrency", "disk", "corruption", "power"])
 def test_nothing_is_lost(script):
     rows = import_module(f"torture.{script}").run(quick=True)
@@ -28,6 +29,7 @@ def test_nothing_is_lost(script):
     assert [row for row in rows if row["survived"] < row["tries"]] == []
 
 
+@pytest.mark.slow
 def test_a_second_workflow_is_refused_and_a_dry_run_is_not():
     from torture.victims import error_lines, snakemake, workplace
 
@@ -41,3 +43,13 @@ def test_a_second_workflow_is_refused_and_a_dry_run_is_not():
         ]
         planned = snakemake("theory", "--dry-run", cores=1)
         assert "theory" in planned.communicate(timeout=120)[0] and planned.returncode == 0
+
+
+def test_two_kills_within_writing_and_two_at_random_moments_lose_nothing():
+    """The shortest of them all, for the quick tests."""
+    from torture import kill
+    from torture.victims import uninterrupted
+
+    expected = uninterrupted()
+    for row in (kill.kills_within_writing(2, expected), kill.random_kills(2, expected)):
+        assert row["survived"] == row["tries"] > 0, row

@@ -11,7 +11,7 @@ from hdpo.study.study import load_study
 from hdpo.system import devices
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
-from helpers.studies import ROOT, write_study
+from helpers.studies import ROOT, hdpo, tiny, write_study
 from helpers.workflow import link_repository, planned, snakemake
 
 
@@ -106,21 +106,40 @@ def test_gpus_that_are_not_there_are_one_line(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The workflow in a folder of its own."""
-    folder = tmp_path_factory.mktemp("clone")
-    link_repository(folder)
-    return folder
+    return link_repository(tmp_path_factory.mktemp("clone"))
 
 
-# Training jobs are methods × seeds; every one is tested, and so is the base model.
-@pytest.mark.parametrize(("scale", "trained"), [("gpu1", 3 * 3), ("paper", 5)])
-def test_the_jobs_of_a_scale_are_those_of_its_sweep(folder, scale, trained):
-    done = snakemake(folder, f"config/{scale}.yaml", "--profile", "profiles/gpu", "--dry-run")
+# Training jobs are arms × seeds; every one is tested, and so is the base model.
+@pytest.mark.parametrize(
+    ("scale", "profile", "trained"),
+    [
+        ("paper", "gpu", 5),
+        pytest.param("gpu1", "gpu", 3 * 3, marks=pytest.mark.slow),
+        pytest.param("small", "local", 7 * 3, marks=pytest.mark.slow),
+        pytest.param("tenfold", "local", None, marks=pytest.mark.slow),
+    ],
+)
+def test_every_scale_plans_the_jobs_of_its_arms(folder, scale, profile, trained):
+    study = load_study(ROOT / f"config/{scale}.yaml")
+    trained = len(study.runs) * len(study.seeds) if trained is None else trained
+    done = snakemake(folder, f"config/{scale}.yaml", "--profile", f"profiles/{profile}", "--dry-run")
     assert done.returncode == 0, done.stderr[-2000:]
     jobs = planned(done)
     assert jobs["train"] == trained and jobs["evaluate"] == trained + 1
-    assert "base" not in jobs and jobs["summary"] == jobs["report"] == jobs["page"] == 1
+    assert ("base" in jobs) == (study.model.path is None) and jobs["summary"] == jobs["report"] == jobs["page"] == 1
 
 
+def test_an_arm_with_a_parameter_of_its_own_is_planned(folder):
+    """Its run's name holds a plus sign, which means something else in the workflow's pattern for names."""
+    arms = ["grpo", {"method": "grpo", "clip": 0.3}, hdpo(top_k=8)]
+    (folder / "arms.yaml").write_text(yaml.safe_dump(tiny(name="arms", methods=arms)))
+    done = snakemake(folder, "arms.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert planned(done)["train"] == 3
+    assert "runs/grpo+clip=0.3/seed1/run.json" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_jobs_declare_what_the_study_grants_them(folder):
     arguments = ("--profile", "profiles/gpu", "--resources", "gpu=8", "--dry-run", "--quiet", "progress")
     done = snakemake(folder, "config/paper.yaml", *arguments)

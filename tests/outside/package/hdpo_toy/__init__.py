@@ -1,0 +1,1 @@
+"""A training method and a task for hdpo, from outside."""

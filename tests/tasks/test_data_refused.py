@@ -1,0 +1,68 @@
+"""Data and tokenizers that cannot be used: one line and exit code 2."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from hdpo.cli import main
+from helpers.written import omi_rows, write_rows, write_written
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "expected"),
+    [
+        (None, {"task__path": "./data"}, "task.path ./data: no train_1M.parquet"),
+        ([{"problem": "a", "expected_answer": "b"}], {}, "no column 'generated_solution'"),
+        ([row | {"expected_answer": 3} for row in omi_rows(40)], {}, "column 'expected_answer' must hold text"),
+        (omi_rows(12), {}, "task.problems.development: 2 wanted, 0 left of 3"),
+        (omi_rows(40), {"model__max_length": 110}, "0 left of 0 in the train part (prompts over 10 tokens"),
+        (
+            omi_rows(40),
+            {"task__path": "someone/nothing"},
+            "task.path someone/nothing, split train_1M: cannot be loaded",
+        ),
+        (omi_rows(40), {"task__path": "study.yaml"}, "expected a .parquet, .jsonl or .json file"),
+        (omi_rows(40), {"task__train_share": 1.0}, "task.train_share"),
+        (omi_rows(40), {"task__reward": "exact"}, "task.reward"),
+        (omi_rows(40), {"task__templates": "nowhere"}, "no student.txt there"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(folder, capsys, monkeypatch, rows, changes, expected):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    if rows is not None:
+        write_rows(folder / "data/train_1M.jsonl", rows)
+    assert main(["data", str(write_written(folder, **changes))]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert expected in error[-1] and error[-1].startswith("hdpo: ")
+    assert not any("Traceback" in line for line in error)
+    assert not (folder / "results").exists()
+
+
+def test_damaged_and_empty_data_are_one_line(folder, capsys):
+    (folder / "data").mkdir()
+    pd.DataFrame(omi_rows(1))[:0].to_parquet("data/train_1M.parquet")
+    assert main(["data", str(write_written(folder))]) == 2
+    error = capsys.readouterr().err
+    assert "split train_1M: cannot be loaded (ArrowInvalid: " in error and error.count("\n") == 1
+    (folder / "data/train_1M.parquet").unlink()
+    (folder / "data/train_1M.jsonl").touch()
+    study = write_written(folder)
+    assert main(["data", str(study)]) == 2
+    assert capsys.readouterr().err == "hdpo: task.path data: train_1M.jsonl is empty\n"
+    (folder / "data/train_1M.jsonl").unlink()
+    (folder / "data/train_1M.parquet").write_bytes(b"PAR1 and no more")
+    command = [sys.executable, "-m", "hdpo.cli", "data", str(study)]  # a process of its own: logs have no other way out
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and not (folder / "results").exists()
+    assert done.stderr.startswith("hdpo: task.path data, split train_1M: cannot be loaded (ArrowInvalid: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_tokenizer_without_chat_template_is_refused(folder, capsys):
+    write_rows(folder / "data/train_1M.jsonl", omi_rows(40))
+    (folder / "base/chat_template.jinja").unlink()
+    assert main(["prompts", str(write_written(folder))]) == 2
+    assert "tokenizer has no chat template" in capsys.readouterr().err
