@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from hdpo.cli import main
+from hdpo.report.hyperparameters import hyperparameter_table
 from hdpo.study.identity import weights_hash
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
@@ -194,3 +195,11 @@ def test_runs_are_the_arms_in_the_files_order():
     study = load_study(ROOT / "config/small.yaml")
     hdpo = [f"hdpo-{teacher}-{weight}" for teacher in ("drifting", "frozen") for weight in ("0.01", "0.1", "1")]
     assert study.runs == ["grpo", *hdpo]
+
+
+def test_the_papers_scale_has_the_papers_values():
+    """Whatever the paper or its base framework states, config/paper.yaml has; but for two choices, marked [ours]."""
+    table = hyperparameter_table(load_study(ROOT / "config/paper.yaml"))
+    ours = {"mass outside top-k": "½·P_rest·ln 2", "test problems, final weights": "2048"}
+    assert len(table) > 40
+    assert table[table["differs"] != ""].set_index("hyperparameter")["this study"].to_dict() == ours
