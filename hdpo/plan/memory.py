@@ -8,15 +8,17 @@ from hdpo.plan.workload import Workload, assumptions, workload
 from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
 
-SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: of each vLLM engine, of a whole job
-LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.model.policy, which imports torch
-USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
-CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # libraries, products that oneDNN keeps compiled; CUDA context and workspaces
+SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: per vLLM engine, or per job
+LOGITS_CHUNK = (
+    2**27
+)  # logits in memory at a time, as in hdpo.model.policy, which is not imported because it imports torch
+USABLE = 0.92  # share of a GPU's memory; fragmentation and other programs take the rest
+CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # bytes: libraries and oneDNN's compiled kernels; CUDA context and workspaces
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device by component; a component may be there in one phase only."""
+    """Bytes on one device by component. Some components exist in one phase only."""
 
     rollout: dict[str, float]
     update: dict[str, float]
@@ -64,7 +66,7 @@ def require_gpu_memory(run: Run) -> None:
 
 
 def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: float, where: str) -> Memory:
-    """What a training job needs on each of its devices, at least.
+    """The least that a training job needs on each of its devices.
 
     Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2) unless
     `hardware.sharding` says otherwise; forward and backward passes, the sampler and the frozen teacher are in the

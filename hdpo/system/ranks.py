@@ -1,8 +1,8 @@
-"""Several processes as one trainer: whose work is what, everybody's results, sums over all, weights in shards.
+"""Several processes as one trainer: shares of the work, gathered results, summed gradients, sharded weights.
 
-Every rank runs the same program on the same global lists. What is dear (sampling, scoring, forward and backward
-passes) it does for its `share` only, and `gather` makes the results everybody's: so the cliffs, token counts and
-metrics of a step are global wherever they are read. Without `start` there is one rank, and every share is the whole.
+Every rank runs the same program on the same global lists. It does the expensive work (sampling, scoring, forward and
+backward passes) for its `share` only, and `gather` gives the results to all. So the cliffs, token counts and metrics
+of a step are global wherever you read them. Without `start` there is one rank, and its share is the whole.
 """
 
 import os
@@ -20,7 +20,7 @@ from hdpo.system.launch import RENDEZVOUS
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=2)  # for the slowest rank, and for rank 0 while it writes a checkpoint
+PATIENCE = timedelta(hours=2)  # how long ranks wait for the slowest, or for rank 0 to write a checkpoint
 
 
 def start(threads: int, on_gpu: bool) -> None:
@@ -58,7 +58,7 @@ def is_main() -> bool:
 
 
 def share(items: Sequence[T], of: int | None = None) -> Sequence[T]:
-    """The part of `items` that is this rank's, or that of rank `of`: in order, as large as any other's up to one."""
+    """This rank's part of `items`, or that of rank `of`. Parts keep the order; their sizes differ by one at most."""
     of, count = rank() if of is None else of, size()
     return items[len(items) * of // count : len(items) * (of + 1) // count]
 
@@ -73,7 +73,7 @@ def gather(mine: T) -> list[T]:
 
 
 def gather_count(mine: int) -> list[int]:
-    """`gather` for one whole number, as cheap as can be: the sampler calls it at every token."""
+    """`gather` for one whole number. It is cheap, because the sampler calls it at every token."""
     if size() == 1:
         return [mine]
     everyone = [torch.zeros(1, dtype=torch.long) for _ in range(size())]
@@ -82,7 +82,7 @@ def gather_count(mine: int) -> list[int]:
 
 
 def from_all(function: Callable[[], T]) -> list[T]:
-    """What `function` returns on each rank, on every rank; an error of one is raised by all."""
+    """Call `function` on each rank and give all results to every rank. If one rank fails, all raise its error."""
     if size() == 1:
         return [function()]
     try:
@@ -97,12 +97,12 @@ def from_all(function: Callable[[], T]) -> list[T]:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What `function` returns on rank 0, on every rank, which wait for it; its error is raised by all."""
+    """Call `function` on rank 0 and give its result to every rank. If it fails, all raise its error."""
     return from_all(lambda: function() if is_main() else None)[0]
 
 
 def sum_gradients(gradients: Iterable[Tensor]) -> None:
-    """Add up the ranks' gradients in place; those of shards have been, in the backward pass."""
+    """Add up the ranks' gradients in place. The backward pass has already summed those of shards."""
     if size() > 1:
         for gradient in gradients:
             if not hasattr(gradient, "full_tensor"):
@@ -110,12 +110,12 @@ def sum_gradients(gradients: Iterable[Tensor]) -> None:
 
 
 def shard(model: nn.Module, is_trained: bool) -> None:
-    """Spread every decoder layer's weights over the ranks, and the embedding, last norm and head (FSDP2).
+    """Spread the weights of every decoder layer, the embedding, the last norm and the head over the ranks (FSDP2).
 
-    If it is trained, the shards are float32 whatever it computes in: the optimiser's weights. Gradients come back as
-    float32 sums. Each forward pass gathers a layer's weights for as long as it runs, so all ranks must make equally
-    many. The root's stay from forward to backward: the head is called outside of its `forward`, chunk by chunk, which
-    therefore is the base model's, from tokens to hidden states.
+    Shards of a trained model are float32 whatever it computes in: they are the optimiser's weights. Gradients are
+    summed in float32. Each forward pass gathers a layer's weights while the layer runs, so all ranks must make the same
+    number of passes. The root keeps its weights from forward to backward, because the head is called chunk by chunk
+    outside of `forward`. That is why `forward` becomes the base model's, from tokens to hidden states.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -141,7 +141,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """All weights on every rank while inside: forward passes need no other rank, as many as one likes to make."""
+    """Hold all weights on every rank while inside, so that each rank can make as many forward passes as it likes."""
     shards = _shards(model)
     for module in shards:
         module.set_reshard_after_forward(False, recurse=False)
@@ -159,12 +159,12 @@ def _shards(model: nn.Module) -> list[nn.Module]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which every rank holds a shard, gathered; any other as it is."""
+    """Gather a tensor of which every rank holds a shard; return any other tensor as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def collect(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Whole tensors by name, on rank 0, in its CPU's memory if they were shards; one at a time, {} on the others."""
+    """Whole tensors by name on rank 0, {} on the others. Shards are gathered one at a time into CPU memory."""
     found = {}
     for name, tensor in tensors:
         sharded = hasattr(tensor, "full_tensor")
@@ -175,7 +175,7 @@ def collect(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def place(full: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor as `like` is: on its device, and this rank's shard of it if `like` is one."""
+    """Put a whole tensor on the device of `like`. If `like` is a shard, return this rank's shard."""
     full = full.to(like.device)
     if not hasattr(like, "full_tensor"):
         return full

@@ -10,7 +10,7 @@ NUMERALS = {str(number): number for number in range(100)}  # one way to write ea
 
 
 def apply(left: int, operator: str, right: int) -> int | None:
-    """Result of one step, or None where the rules forbid it: only integers in 1..MAX_VALUE exist."""
+    """Result of one step, or None if the rules forbid it: only integers in 1..MAX_VALUE exist."""
     if operator == "+":
         value = left + right
     elif operator == "-":
@@ -82,7 +82,7 @@ def draw_chain(rng: random.Random, k: int) -> Chain:
 
 
 def rewrite(rng: random.Random, chain: Chain) -> Chain:
-    """An equal chain in other words: operands of + and * commuted, independent steps in another order."""
+    """An equal chain written differently: operands of + and * commuted, independent steps reordered."""
     k = len(chain.numbers)
     pending, renamed, steps = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}, []
     while pending:
