@@ -122,7 +122,7 @@ def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> 
     # Logits, log-probs and gradient in float32; from the second chunk on also the sum of the head's gradients, the
     # next one and a copy of it (`python -m benchmarks memory` shows both).
     count = tokens * shape.vocabulary
-    logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
+    logits: dict[str, float] = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
     if count > LOGITS_CHUNK:
         logits["gradient of the output head"] = 3 * 4 * shape.embedding
     if not checkpointing:
@@ -145,7 +145,7 @@ def require_memory(found: Memory, study: Study) -> None:
             f" {found.lacking / 1e9:.2f} GB too little for vLLM's weights and one row of model.max_length; raise it"
         )
     phase, parts = max((("update", found.update), ("rollout", found.rollout)), key=lambda pair: sum(pair[1].values()))
-    largest = max(parts, key=parts.get)
+    largest = max(parts, key=lambda name: parts[name])
     lower = "train.micro_batch_tokens, set train.gradient_checkpointing,"
     if phase == "rollout" and study.train.backend == "vllm":
         lower = f"hardware.rollout_memory ({study.hardware.rollout_memory:g}),"

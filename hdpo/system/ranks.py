@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from hdpo.system.errors import UserError
 from hdpo.system.launch import RENDEZVOUS
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 T = TypeVar("T")
 
@@ -85,20 +88,22 @@ def from_all(function: Callable[[], T]) -> list[T]:
     """Call `function` on each rank and give all results to every rank. If one rank fails, all raise its error."""
     if size() == 1:
         return [function()]
+    mine: tuple[Any, UserError | OSError | None]
     try:
         mine = function(), None
     except (UserError, OSError) as error:
         mine = None, error
-    everyone = gather(mine)
-    for _, error in everyone:
-        if error is not None:
-            raise error
+    everyone: list[Any] = gather(mine)
+    for _, failure in everyone:
+        if failure is not None:
+            raise failure
     return [result for result, _ in everyone]
 
 
 def from_main(function: Callable[[], T]) -> T:
     """Call `function` on rank 0 and give its result to every rank. If it fails, all raise its error."""
-    return from_all(lambda: function() if is_main() else None)[0]
+    found: list[Any] = from_all(lambda: function() if is_main() else None)
+    return found[0]
 
 
 def sum_gradients(gradients: Iterable[Tensor]) -> None:
@@ -123,19 +128,21 @@ def shard(model: nn.Module, is_trained: bool) -> None:
     precision = MixedPrecisionPolicy(next(model.parameters()).dtype, reduce_dtype=torch.float32)
     if is_trained:
         model.float()
-    how = {"mesh": init_device_mesh(model.device.type, (size(),)), "mp_policy": precision}
+    mesh = init_device_mesh(next(model.parameters()).device.type, (size(),))
     kinds = getattr(model, "_no_split_modules", None) or ["Layer"]  # transformers' name for a layer's class, or ours
     for layer in [module for module in model.modules() if type(module).__name__ in kinds]:
-        fully_shard(layer, **how)
-    fully_shard(model, **how)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
-    if hasattr(model, "base_model"):
-        model.forward = model.base_model.forward
+    root: Any = model
+    if hasattr(root, "base_model"):
+        root.forward = root.base_model.forward
 
 
-def is_sharded(model: nn.Module) -> bool:
+def is_sharded(model: nn.Module) -> "TypeGuard[FSDPModule]":
+    """Whether `shard` has spread this module's weights over the ranks."""
     return hasattr(model, "unshard")
 
 
@@ -154,7 +161,7 @@ def gathered(model: nn.Module) -> Iterator[None]:
             module.reshard()
 
 
-def _shards(model: nn.Module) -> list[nn.Module]:
+def _shards(model: nn.Module) -> "list[FSDPModule]":
     return [module for module in model.modules() if is_sharded(module)]
 
 
@@ -174,7 +181,7 @@ def collect(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     return found
 
 
-def place(full: Tensor, like: Tensor) -> Tensor:
+def place(full: Tensor, like: Any) -> Tensor:
     """Put a whole tensor on the device of `like`. If `like` is a shard, return this rank's shard."""
     full = full.to(like.device)
     if not hasattr(like, "full_tensor"):

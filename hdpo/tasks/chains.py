@@ -44,7 +44,9 @@ class Chain:
         """Values of all nodes, [2k−1]; the last one is the target."""
         values = list(self.numbers)
         for step in self.steps:
-            values.append(apply(values[step.left], step.operator, values[step.right]))
+            value = apply(values[step.left], step.operator, values[step.right])
+            assert value is not None  # a chain holds allowed steps only
+            values.append(value)
         return values
 
     @property
@@ -84,7 +86,8 @@ def draw_chain(rng: random.Random, k: int) -> Chain:
 def rewrite(rng: random.Random, chain: Chain) -> Chain:
     """An equal chain written differently: operands of + and * commuted, independent steps reordered."""
     k = len(chain.numbers)
-    pending, renamed, steps = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}, []
+    pending, renamed = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}
+    steps: list[Step] = []
     while pending:
         ready = [i for i in pending if {chain.steps[i].left, chain.steps[i].right} <= renamed.keys()]
         i = rng.choice(ready)
