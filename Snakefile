@@ -6,8 +6,8 @@
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
 # docstrings do not count): an edit makes a stage again, and no other.
-# Every rule calls the `hdpo` command, so each stage also runs by hand. Training keeps its checkpoints in
-# results/<name>/state/, which is no output of any rule: after a kill the same command goes on from there.
+# Every rule calls the `hdpo` command, so you can run each stage by hand. Training keeps its checkpoints in
+# results/<name>/state/, which is not an output of any rule: after a kill the same command continues from there.
 from pathlib import Path
 
 from hdpo.run.workflow import (
@@ -23,7 +23,7 @@ from hdpo.system.code import code_hash
 
 config.setdefault("study", "config/small.yaml")
 study = load_study_or_exit(config["study"])
-STUDY = ancient(config["study"])  # params carry its hashes: they decide what runs again, not the file's time
+STUDY = ancient(config["study"])  # the hashes in params decide what runs again, not the file's time
 ROOT = str(study.root)
 BASE = Path(study.base_path)
 # A local base model is an input of every run; a hub name is resolved by transformers.
@@ -31,7 +31,7 @@ BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else [
 NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
 
 
-# Used with `--software-deployment-method apptainer` only: any image in which this package is installed.
+# Only used with `--software-deployment-method apptainer`: any image that has this package installed.
 container: config.get("container", "docker://python:3.11")
 
 
@@ -88,7 +88,7 @@ rule train:
         f"{ROOT}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{ROOT}/benchmarks/train-{{run}}-seed{{seed}}.tsv"
-    priority: 1  # the long jobs first: short ones fill the end
+    priority: 1  # long jobs first; short ones fill the gaps at the end
     threads: study.hardware.threads
     resources:
         gpu=study.hardware.gpus,
@@ -97,7 +97,7 @@ rule train:
     params:
         hash=identity(study),
     shell:
-        # exec: no shell in between that a signal would end before the step in hand is saved
+        # exec: a shell in between would die of a signal before the step is saved
         "exec hdpo train {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
 
 

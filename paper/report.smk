@@ -1,4 +1,4 @@
-# From the summary to what people read: tables, figures, theory, audit, verdicts, the PDF report and the web page.
+# Makes what people read from the summary: tables, figures, theory, audit, verdicts, the PDF report and the web page.
 # Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, RESULTS, study) it uses.
 OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]

@@ -1,4 +1,4 @@
-"""What a study will cost, before anything is started: tokens, FLOPs, memory, disk and GPU-hours.
+"""Predicts what a study will cost: tokens, FLOPs, memory, disk and GPU-hours.
 
     shape     the model: parameters, FLOPs, bytes of key-value cache per token
     workload  what training and evaluating one run draws and trains on, and the assumptions behind it
@@ -8,6 +8,6 @@
     measured  the plan beside runs that have finished
     page      the plan as text
 
-Every figure is computed at three levels, "low", "likely" and "high" cost; at "low" every assumption is at its
-cheap end together, at "high" every one at its dear end. They bound the plan, they are no confidence interval.
+Every figure has three levels of cost: "low", "likely" and "high". At "low" all assumptions are at their cheap end
+together, at "high" all at their expensive end. The levels bound the plan; they are no confidence interval.
 """

@@ -51,7 +51,8 @@ def sampling_flops(draw: Draw, shape: Shape) -> float:
 
 
 def sampling_seconds(draw: Draw, shape: Shape, machine: Machine, max_tokens: int) -> float:
-    """The larger of arithmetic and reading (weights at every pass, the cache at every token), plus launching.
+    """The time of arithmetic or of reading (weights at every pass, the cache at every token), whichever is larger,
+    plus launching.
 
     Rows are spread over the job's GPUs and decode `in_flight` at a time; the longest row decodes on alone.
     """
@@ -128,7 +129,7 @@ def study_seconds(study: Study, hardware: str, level: str, changes: dict | None 
 
 
 def disk_bytes(study: Study) -> dict[str, float]:
-    """What a study leaves: downloads, final models, and the checkpoints from which its runs would go on."""
+    """What a study leaves on disk: downloads, final models, and the checkpoints that its runs would resume from."""
     shape, jobs = study_shape(study), len(study.runs) * len(study.seeds)
     width = 2 if study.model.dtype == "bfloat16" else 4
     return {

@@ -1,4 +1,4 @@
-"""Named devices, and how much of their peak the kit is assumed to reach."""
+"""Named devices, and the share of their peak that we assume the kit reaches."""
 
 from dataclasses import dataclass
 
@@ -33,13 +33,13 @@ class Use:
     """How well a device is used; one value per level of cost."""
 
     training: float  # share of peak FLOP/s in forward and backward passes
-    decoding: float  # share of peak FLOP/s while sampling, where arithmetic is the limit
-    bandwidth: float  # share of peak bandwidth while sampling, where reading weights and cache is
+    decoding: float  # share of peak FLOP/s while sampling, if arithmetic is the limit
+    bandwidth: float  # share of peak bandwidth while sampling, if reading weights and cache is the limit
     per_pass: float  # seconds of launching and sampling per decoded position of a batch
 
 
-# Assumptions of ours. On GPUs, 20 to 50 % of peak in training is what frameworks report for models of this size on
-# one node; short sequences and small models are at the low end. The CPU's were set beside the small world's run.
+# Our assumptions. On GPUs, frameworks report 20 to 50 % of peak in training for models of this size on one node; short
+# sequences and small models are at the low end. We set the CPU's to match the small world's run.
 USES = {
     "cpu": (Use(0.8, 0.8, 1.0, 0.0008), Use(0.5, 0.4, 0.7, 0.0015), Use(0.25, 0.2, 0.4, 0.004)),
     "vllm": (Use(0.5, 0.5, 0.8, 0.002), Use(0.35, 0.3, 0.6, 0.004), Use(0.2, 0.15, 0.4, 0.010)),

@@ -1,4 +1,4 @@
-"""The plan beside runs that have finished."""
+"""Compares the plan with finished runs."""
 
 from pathlib import Path
 

@@ -8,15 +8,15 @@ from hdpo.plan.workload import Workload, assumptions, extremes, workload
 from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
 
-SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: of each vLLM engine, of a whole job
-LOGITS_CHUNK = 2**27  # logits that exist at a time, as in hdpo.model.forward, which imports torch
-USABLE = 0.92  # of a GPU's memory; the rest is fragmentation and other programs
-CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # libraries, products that oneDNN keeps compiled; CUDA context and workspaces
+SEQUENCES = {"vllm": 256, "transformers": 512}  # rows that decode at a time: per vLLM engine, or per job
+LOGITS_CHUNK = 2**27  # logits in memory at a time, as in hdpo.model.forward, whose import would load PyTorch
+USABLE = 0.92  # share of a GPU's memory; fragmentation and other programs take the rest
+CONTEXT = {"cpu": 750e6, "gpu": 1.5e9}  # bytes: libraries and oneDNN's compiled kernels; CUDA context and workspaces
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device by component; a component may be there in one phase only."""
+    """Bytes on one device by component. Some components exist in one phase only."""
 
     rollout: dict[str, float]
     update: dict[str, float]
@@ -62,7 +62,7 @@ def require_gpu_memory(run: Run) -> None:
 
 
 def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: float, where: str) -> Memory:
-    """What a training job needs on each of its devices, at least.
+    """The least that a training job needs on each of its devices.
 
     Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2) unless
     `hardware.sharding` says otherwise; forward and backward passes, the sampler and the frozen teacher are in the
@@ -118,7 +118,7 @@ def activations(study: Study, shape: Shape, width: int, checkpointing: bool) -> 
     # Logits, log-probs and gradient in float32; from the second chunk on also the sum of the head's gradients, the
     # next one and a copy of it (`python -m benchmarks memory` shows both).
     count = tokens * shape.vocabulary
-    logits = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
+    logits: dict[str, float] = {"logits of a chunk": 3 * 4 * min(LOGITS_CHUNK, count)}
     if count > LOGITS_CHUNK:
         logits["gradient of the output head"] = 3 * 4 * shape.embedding
     if not checkpointing:
@@ -141,7 +141,7 @@ def require_memory(found: Memory, study: Study) -> None:
             f" {found.lacking / 1e9:.2f} GB too little for vLLM's weights and one row of model.max_length; raise it"
         )
     phase, parts = max((("update", found.update), ("rollout", found.rollout)), key=lambda pair: sum(pair[1].values()))
-    largest = max(parts, key=parts.get)
+    largest = max(parts, key=lambda name: parts[name])
     lower = "train.micro_batch_tokens, set train.gradient_checkpointing,"
     if phase == "rollout" and study.train.backend == "vllm":
         lower = f"hardware.rollout_memory ({study.hardware.rollout_memory:g}),"

@@ -1,4 +1,4 @@
-"""The plan as text: every figure with what it rests on."""
+"""The plan as text: every figure with its assumptions."""
 
 from dataclasses import asdict
 from statistics import fmean
@@ -52,7 +52,7 @@ def _sections(study: Study, hardware: str, found: Memory, changes: dict[str, flo
         f" each on {where}\n"
         f"Model {study.base_path}: {si(shape.parameters)} parameters, {shape.layers} layers of {shape.hidden},"
         f" vocabulary {shape.vocabulary}; {study.model.dtype}, sampled by {study.train.backend}\n"
-        "Levels: at low, every assumption is at its cheap end together, at high at its dear end."
+        "Levels: at low, all assumptions are at their cheap end together; at high, at their expensive end."
     )
     sections = [
         head,

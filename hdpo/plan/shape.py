@@ -94,8 +94,8 @@ def study_shape(study: Study) -> Shape:
     Raises:
         UserError: none of these knows the model.
     """
-    path = study.model.path
-    if path is None:
+    path = study.base_path
+    if study.model.path is None and study.pretrain is not None:
         from hdpo.tasks.countdown import build_tokenizer
 
         pretrain, vocabulary = study.pretrain, len(build_tokenizer())

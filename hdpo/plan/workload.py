@@ -1,4 +1,4 @@
-"""What one run of a study draws and trains on, in tokens."""
+"""How many tokens one run of a study samples and trains on."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +11,7 @@ from hdpo.system.errors import UserError
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What cannot be known before the run; means per sequence or per step."""
+    """What nobody can know before the run: means per sequence or per step."""
 
     prompt: float  # tokens of x with its template
     hint: float  # tokens that y* adds to it

@@ -1,5 +1,6 @@
 """One look for every figure of the kit: print-sized, colour-blind safe, PNG and PDF side by side."""
 
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -50,9 +51,7 @@ def use_style() -> None:
 def save_figure(figure: "plt.Figure", stem: str | Path) -> None:
     """Write `stem`.png and `stem`.pdf without timestamps, so that equal data give equal bytes."""
     stem = Path(stem)
-    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
-        write_atomic(
-            stem.with_name(f"{stem.name}.{kind}"),
-            lambda out, kind=kind, metadata=metadata: figure.savefig(out, format=kind, metadata=metadata),
-        )
+    for kind, undated in (("png", ["Software"]), ("pdf", ["CreationDate", "Producer"])):
+        save = partial(figure.savefig, format=kind, metadata=dict.fromkeys(undated))
+        write_atomic(stem.with_name(f"{stem.name}.{kind}"), save)
     plt.close(figure)

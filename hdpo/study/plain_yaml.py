@@ -20,12 +20,12 @@ MAX_NUMBER = 40  # characters
 class _PlainLoader(yaml.SafeLoader):
     """Also refuses anchors, aliases, tags, keys given twice, and integers too long for any key of a study."""
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if event.anchor or getattr(event, "tag", None):
             raise yaml.composer.ComposerError(None, None, "anchors and tags are not for study files", event.start_mark)
         node = super().compose_node(parent, index)
-        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_NUMBER:
+        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_NUMBER:
             raise yaml.composer.ComposerError(None, None, "an integer of that length fits no key", node.start_mark)
         return node
 
@@ -62,4 +62,5 @@ def read_yaml(path: str | Path) -> Any:
 
 def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    return (f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split()))[:160]
+    text = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else " ".join(str(error).split())
+    return text[:160]

@@ -1,7 +1,7 @@
-"""Which GPUs a process may use: as many as its study declares, and none that another job of the kit holds.
+"""Gives a process as many GPUs as its study declares, and none that another job of the kit holds.
 
-Snakemake's `--resources gpu=N` limits how many jobs run at a time, but does not say which GPU is whose. Each job
-therefore takes its own by a lock per GPU, which ends with the process. Slurm and torchrun have assigned theirs.
+Snakemake's `--resources gpu=N` limits how many jobs run at a time but assigns no GPUs. So each job locks the GPUs that
+it takes; the locks end with the process. Slurm and torchrun assign GPUs themselves.
 """
 
 import os
@@ -19,12 +19,12 @@ HELD: list[BaseFileLock] = []  # until the process ends
 
 
 def claim_gpus(count: int, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make exactly `count` GPUs visible to this process; to be called before CUDA is first used.
+    """Make exactly `count` GPUs visible to this process. Call it before CUDA is first used.
 
-    Under HDPO_SHARE_GPUS=1 the GPUs that others hold are as good as free ones.
+    With HDPO_SHARE_GPUS=1, GPUs that other jobs hold may be taken as well.
 
     Raises:
-        UserError: fewer GPUs are there, or free, than the study declares.
+        UserError: the machine has fewer GPUs, or fewer free ones, than the study declares.
     """
     if count == 0:
         environment[VISIBLE] = ""
@@ -35,9 +35,9 @@ def claim_gpus(count: int, environment: MutableMapping[str, str] = os.environ) -
             f"hardware.gpus is {count}, but this process sees {len(present)} GPUs ({VISIBLE}="
             f"{environment.get(VISIBLE, 'unset')}); run it where there are enough, or lower hardware.gpus"
         )
-    if "LOCAL_RANK" in environment:  # a process of torchrun, whose parent made the choice for all
+    if "LOCAL_RANK" in environment:  # torchrun's parent process has chosen for all
         return
-    assigned = "SLURM_JOB_ID" in environment  # Slurm counts a job's GPUs from 0: equal numbers need not be one GPU
+    assigned = "SLURM_JOB_ID" in environment  # Slurm numbers each job's GPUs from 0, so two jobs' GPU 0 may differ
     if assigned or environment.get("HDPO_SHARE_GPUS") == "1":
         environment[VISIBLE] = ",".join(present[:count])
         return
@@ -54,7 +54,7 @@ def _visible(environment: MutableMapping[str, str]) -> list[str]:
 
 
 def _free(present: list[str], count: int) -> list[str]:
-    """The first `count` GPUs on which no other process of this user holds the lock, now held by this one."""
+    """Lock and return the first `count` GPUs that no other process of this user has locked."""
     folder = Path(tempfile.gettempdir()) / f"hdpo-gpus-{os.getuid()}"
     taken, held, busy = [], [], ""
     for name in present:

@@ -1,12 +1,12 @@
-"""The one exception that a user's mistake raises; the command line turns it into one line and exit code 2."""
+"""The exception for users' mistakes. The command line turns it into one line and exit code 2."""
 
 from textwrap import shorten
 
 
 class UserError(Exception):
-    """Bad input from outside: says what is wrong, where, and what would be right.
+    """Bad input from outside. The message says what is wrong, where, and what would be right.
 
-    What it quotes may hold line breaks and terminal codes; the message is one printable line all the same.
+    It is one printable line even if it quotes line breaks or terminal codes.
     """
 
     def __init__(self, message: str) -> None:
@@ -14,5 +14,5 @@ class UserError(Exception):
 
 
 def brief(error: Exception) -> str:
-    """The first words of what a library's error says, up to 200 characters, on one line."""
+    """The first 200 characters or fewer of a library's error message, cut between words, on one line."""
     return shorten(str(error), 200, placeholder=" …")

@@ -1,7 +1,7 @@
-"""Files that are whole or absent, checked by hash where they are read again, and locked while one process owns them.
+"""Files that are either whole or absent, checked by hash when they are read, and locked while a process owns them.
 
-Written beside their place, synced, then renamed, and the folder synced: a kill leaves the old file or the new one,
-and so does a power cut.
+A file is written beside its place, synced and renamed; then the folder is synced. After a kill or a power cut you find
+the old file or the new one.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from hdpo.system.errors import UserError
 def write_atomic(path: str | Path, write: Callable[[Path], Any]) -> None:
     """Call `write` on a temporary sibling of `path`, file or folder, and move the result into place.
 
-    One writer at a time: what a killed one left beside `path` is cleared away first.
+    Only one writer may be at work at a time: this removes what a killed writer left beside `path`.
 
     Raises:
-        OSError: the disk is full, read-only or forbidden; names `path`. What was there before is still there.
+        OSError: the disk is full, read-only or forbidden; names `path`. The old file is still there.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -119,7 +119,7 @@ def sha256(path: Path) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents so that they are still there after a power cut."""
+    """Create a folder and its parents so that they survive a power cut."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -127,7 +127,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there; a folder leaves its name at once, so none is seen half removed."""
+    """Remove a file or folder if it exists. A folder is renamed first, so that nobody sees it half removed."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -137,10 +137,10 @@ def remove(path: Path) -> None:
 
 
 def lock(path: Path, what: str) -> BaseFileLock:
-    """Take the lock file at `path` until the returned lock is released or this process ends, however it ends.
+    """Hold the lock file at `path` until the returned lock is released or this process ends.
 
     Raises:
-        UserError: another process holds it; says which.
+        UserError: another process holds it; names that process.
     """
     make_folder(path.parent)
     held = FileLock(path, timeout=0)
@@ -148,20 +148,20 @@ def lock(path: Path, what: str) -> BaseFileLock:
         held.acquire()
     except Timeout as error:
         owner = path.read_text(errors="replace")[:200].strip() or "another process"
-        raise UserError(f"{what}: {owner} is at work on it; wait for it or end it, then try again") from error
-    with contextlib.suppress(OSError):  # the name is a courtesy; a full disk must not stop here
+        raise UserError(f"{what}: {owner} is working on it; wait for it or end it, then try again") from error
+    with contextlib.suppress(OSError):  # the name only helps the reader; a full disk must not stop us here
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
     return held
 
 
 def disk_error(error: OSError) -> str | None:
-    """One line for a disk that is full, read-only or forbidden; None for any other error."""
+    """What to tell the user about a full, read-only or forbidden disk; None for any other error."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if error.errno not in (*full, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
         return None
-    advice = "free some space" if error.errno in full else "see that it can be read and written"
+    advice = "free some space" if error.errno in full else "check its permissions"
     what = error.filename or "a file"
-    return f"{what}: {os.strerror(error.errno)}; {advice} and give the same command again, nothing is lost"
+    return f"{what}: {os.strerror(error.errno)}; {advice} and run the same command again; nothing is lost"
 
 
 def _sync(path: Path) -> None:
@@ -173,7 +173,7 @@ def _sync(path: Path) -> None:
 
 
 def _error_number(error: Exception) -> int | None:
-    """errno, also of the libraries that give it in their message only (safetensors)."""
+    """The errno. safetensors gives it in its message only."""
     found = re.search(r"os error (\d+)", str(error))
     return int(found[1]) if found else getattr(error, "errno", None)
 

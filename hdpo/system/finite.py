@@ -1,4 +1,4 @@
-"""NaN and infinities stop a run where they arise, by name: none is skipped, averaged away or saved."""
+"""NaN and infinities stop a run where they arise; the message names the value. None is skipped, averaged or saved."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from hdpo.system.errors import UserError
 
 
 class NotFinite(UserError):
-    """A number that training cannot go on with."""
+    """A number that training cannot use."""
 
 
 def require_finite(what: str, values: Tensor) -> None:
     """Check values of any shape.
 
     Raises:
-        NotFinite: one is NaN or infinite; says how many are, and which is first.
+        NotFinite: a value is NaN or infinite; the message gives their number and the first.
     """
     bad = values[~torch.isfinite(values)]
     if len(bad):
@@ -26,7 +26,7 @@ def require_finite(what: str, values: Tensor) -> None:
 
 @contextmanager
 def located(where: str) -> Iterator[None]:
-    """Put `where`, the run and its step, before what a `NotFinite` raised inside says."""
+    """Put `where` (the run and its step) before the message of a `NotFinite` raised inside."""
     try:
         yield
     except NotFinite as error:

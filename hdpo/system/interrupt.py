@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: the step in hand is finished and saved; a second Ctrl-C stops at once.
+"""Ctrl-C and SIGTERM let the current step finish and save it; a second Ctrl-C stops at once.
 
-A second SIGTERM does not: Slurm sends it to a job's processes and again to their group.
+A second SIGTERM changes nothing, because Slurm sends SIGTERM to a job's processes and again to their group.
 """
 
 import signal
@@ -27,7 +27,7 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """While inside, signals are only noted; after a Ctrl-C the default action, the end, is in force for the next."""
+    """While inside, only note signals. After a first Ctrl-C, the next one ends the process as usual."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
         yield stop

@@ -1,8 +1,8 @@
-"""A job of several processes: started by one, told to stop by one, ended by whichever fails first.
+"""A job of several processes. One process starts them and passes signals on; the first to fail ends all.
 
 The processes run the same command and find one another by torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK), so
-`torchrun … -m -- hdpo.cli train …` works as well. torchrun itself ends its processes 30 s after a signal, in the midst
-of a step, and wraps a line of error into a page; this passes on signals and exit codes as they are.
+`torchrun … -m -- hdpo.cli train …` works as well. But torchrun kills its processes 30 s after a signal, even within a
+step, and turns one line of error into a page. This launcher passes signals and exit codes on unchanged.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ from pathlib import Path
 from hdpo.system.interrupt import SIGNALS
 
 POLL = 0.05  # seconds
-HEARING = 2.0  # seconds in which a rank that has failed is heard before those that fail of it
-RENDEZVOUS = "HDPO_RENDEZVOUS"  # the file where a job's processes find one another
+HEARING = 2.0  # seconds that a failed rank has to report before the ranks that fail because of it
+RENDEZVOUS = "HDPO_RENDEZVOUS"  # names the file by which a job's processes find one another
 
 
 def is_rank() -> bool:
-    """Whether this process is one of a job's already."""
+    """Whether this process already belongs to a job of several."""
     return "LOCAL_RANK" in os.environ
 
 
 def is_first() -> bool:
-    """Whether this process speaks for its job, as the only one does."""
+    """Whether this process speaks for its job. A process on its own does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launch(count: int, arguments: list[str]) -> int:
-    """Run `hdpo` with `arguments` in `count` processes; the exit code of the first that fails, or 0.
+    """Run `hdpo` with `arguments` in `count` processes. Returns the exit code of the first that fails, or 0.
 
-    Signals go to all of them, in process groups of their own, so that a terminal's Ctrl-C arrives once. Where this
-    process is killed, they end too.
+    Each process has a process group of its own and gets signals only from here, so Ctrl-C in a terminal arrives once.
+    If this process is killed, the others end too.
     """
     processes: list[subprocess.Popen] = []
     passed: set[int] = set()
@@ -72,7 +72,7 @@ def _start(arguments: list[str], rank: int, count: int, rendezvous: Path) -> sub
 
 
 def _first_failure(processes: list[subprocess.Popen]) -> tuple[int, int]:
-    """Wait for all; at the first that fails, kill the others. Its rank and exit code, or those of rank 0."""
+    """Wait for all and kill the rest when one fails. Returns its rank and exit code, or (0, 0)."""
     try:
         while True:
             codes = [process.poll() for process in processes]
@@ -89,9 +89,9 @@ def _first_failure(processes: list[subprocess.Popen]) -> tuple[int, int]:
 
 
 def end_with_parent() -> None:
-    """In a process that `launch` started: end when the parent has, whose end of the pipe closes with it.
+    """End this process when the parent that launched it ends. The parent's end of the pipe closes with it.
 
-    A parent that was killed could not remove the folder of the rendezvous; its processes do.
+    A killed parent could not remove the folder of the rendezvous, so its processes do.
     """
     if RENDEZVOUS in os.environ:
 
@@ -108,22 +108,22 @@ def end_with_parent() -> None:
 
 
 def may_speak(is_echo: bool) -> bool:
-    """Whether this process is to show its error, and not another one of its job; the job ends with the one that does.
+    """Whether this process should show its error. Only one process of a job does, and the job ends with it.
 
-    An error of the input or a stop reaches all ranks, and the first to get here speaks for them. `is_echo`: the error
-    may come of another rank's end, as a lost connection does, so that rank goes first.
+    Bad input or a stop reaches all ranks, and the first to get here speaks for them. `is_echo`: the error may be due to
+    the end of another rank (a lost connection, say), so that rank may speak first.
     """
     if not is_rank():
         return True
-    for number in SIGNALS:  # from here on the others' end may be ours
+    for number in SIGNALS:  # from here on the end of another rank may end this one
         signal.signal(number, signal.SIG_DFL)
     if is_echo:
         time.sleep(HEARING)
-    if RENDEZVOUS not in os.environ:  # started by torchrun, which shows every rank's
+    if RENDEZVOUS not in os.environ:  # torchrun shows the errors of all ranks
         return True
     try:
         Path(os.environ[RENDEZVOUS] + "-error").touch(exist_ok=False)
         return True
     except FileExistsError:
-        time.sleep(HEARING)  # in which the job ends
+        time.sleep(HEARING)  # the job ends meanwhile
         return False

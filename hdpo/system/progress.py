@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-LINES = 20  # in a log, about so many per run
+LINES = 20  # about how many lines a run writes to a log
 
 
 class progress:
-    """Iterates like tqdm; `set_postfix` shows figures beside the step and the time left, if it is `shown` at all."""
+    """Iterates like tqdm. If `shown`, `set_postfix` puts figures beside the step and the time left."""
 
     def __init__(self, steps: Iterable[Any], title: str, shown: bool = True) -> None:
         self.steps, self.title, self.shown = list(steps), title, shown

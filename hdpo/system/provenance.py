@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, processor, commit."""
+"""What produced a result: versions, processor, commit."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "numpy", "snakemake")  # stated where they are installed
-OUTPUT = ("results/bench", "results/torture")  # tracked, but writing there makes no tree dirty
+OUTPUT = ("results/bench", "results/torture")  # tracked; writing there does not make the tree dirty
 
 
 def provenance() -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Several processes as one trainer: whose work is what, everybody's results, sums over all, weights in shards.
+"""Several processes as one trainer: shares of the work, gathered results, summed gradients, sharded weights.
 
-Every rank runs the same program on the same global lists. What is dear (sampling, scoring, forward and backward
-passes) it does for its `share` only, and `gather` makes the results everybody's: so the cliffs, token counts and
-metrics of a step are global wherever they are read. Without `start` there is one rank, and every share is the whole.
+Every rank runs the same program on the same global lists. It does the expensive work (sampling, scoring, forward and
+backward passes) for its `share` only, and `gather` gives the results to all. So the cliffs, token counts and metrics
+of a step are global wherever you read them. Without `start` there is one rank, and its share is the whole.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from hdpo.system.errors import UserError
 from hdpo.system.launch import RENDEZVOUS
 
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=2)  # for the slowest rank, and for rank 0 while it writes a checkpoint
+PATIENCE = timedelta(hours=2)  # how long ranks wait for the slowest, or for rank 0 to write a checkpoint
 
 
 def start(threads: int, on_gpu: bool) -> None:
@@ -58,7 +61,7 @@ def is_main() -> bool:
 
 
 def share(items: Sequence[T], of: int | None = None) -> Sequence[T]:
-    """The part of `items` that is this rank's, or that of rank `of`: in order, as large as any other's up to one."""
+    """This rank's part of `items`, or that of rank `of`. Parts keep the order; their sizes differ by one at most."""
     of, count = rank() if of is None else of, size()
     return items[len(items) * of // count : len(items) * (of + 1) // count]
 
@@ -73,7 +76,7 @@ def gather(mine: T) -> list[T]:
 
 
 def gather_count(mine: int) -> list[int]:
-    """`gather` for one whole number, as cheap as can be: the sampler calls it at every token."""
+    """`gather` for one whole number. It is cheap, because the sampler calls it at every token."""
     if size() == 1:
         return [mine]
     everyone = [torch.zeros(1, dtype=torch.long) for _ in range(size())]
@@ -82,27 +85,29 @@ def gather_count(mine: int) -> list[int]:
 
 
 def from_all(function: Callable[[], T]) -> list[T]:
-    """What `function` returns on each rank, on every rank; an error of one is raised by all."""
+    """Call `function` on each rank and give all results to every rank. If one rank fails, all raise its error."""
     if size() == 1:
         return [function()]
+    mine: tuple[Any, UserError | OSError | None]
     try:
         mine = function(), None
     except (UserError, OSError) as error:
         mine = None, error
-    everyone = gather(mine)
-    for _, error in everyone:
-        if error is not None:
-            raise error
+    everyone: list[Any] = gather(mine)
+    for _, failure in everyone:
+        if failure is not None:
+            raise failure
     return [result for result, _ in everyone]
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What `function` returns on rank 0, on every rank, which wait for it; its error is raised by all."""
-    return from_all(lambda: function() if is_main() else None)[0]
+    """Call `function` on rank 0 and give its result to every rank. If it fails, all raise its error."""
+    found: list[Any] = from_all(lambda: function() if is_main() else None)
+    return found[0]
 
 
 def sum_gradients(gradients: Iterable[Tensor]) -> None:
-    """Add up the ranks' gradients in place; those of shards have been, in the backward pass."""
+    """Add up the ranks' gradients in place. The backward pass has already summed those of shards."""
     if size() > 1:
         for gradient in gradients:
             if not hasattr(gradient, "full_tensor"):
@@ -110,12 +115,12 @@ def sum_gradients(gradients: Iterable[Tensor]) -> None:
 
 
 def shard(model: nn.Module, is_trained: bool) -> None:
-    """Spread every decoder layer's weights over the ranks, and the embedding, last norm and head (FSDP2).
+    """Spread the weights of every decoder layer, the embedding, the last norm and the head over the ranks (FSDP2).
 
-    If it is trained, the shards are float32 whatever it computes in: the optimiser's weights. Gradients come back as
-    float32 sums. Each forward pass gathers a layer's weights while the layer runs, so all ranks must make equally many
-    passes. The weights of the root stay gathered from forward to backward, because the head is called outside of
-    `forward`, chunk by chunk.
+    Shards of a trained model are float32 whatever it computes in: they are the optimiser's weights. Gradients are
+    summed in float32. Each forward pass gathers a layer's weights while the layer runs, so all ranks must make the same
+    number of passes. The root keeps its weights from forward to backward, because the head is called chunk by chunk
+    outside of `forward`.
 
     Args:
         model: a `hdpo.model.language_model.LanguageModel`.
@@ -126,22 +131,23 @@ def shard(model: nn.Module, is_trained: bool) -> None:
     precision = MixedPrecisionPolicy(next(model.parameters()).dtype, reduce_dtype=torch.float32)
     if is_trained:
         model.float()
-    how = {"mesh": init_device_mesh(next(model.parameters()).device.type, (size(),)), "mp_policy": precision}
+    mesh = init_device_mesh(next(model.parameters()).device.type, (size(),))
     for layer in cast(Iterable[nn.Module], model.layers):
-        fully_shard(layer, **how)
-    fully_shard(model, **how)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
     for module in _shards(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
 
 
-def is_sharded(model: nn.Module) -> bool:
+def is_sharded(model: nn.Module) -> "TypeGuard[FSDPModule]":
+    """Whether `shard` has spread this module's weights over the ranks."""
     return hasattr(model, "unshard")
 
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """All weights on every rank while inside: forward passes need no other rank, as many as one likes to make."""
+    """Hold all weights on every rank while inside, so that each rank can make as many forward passes as it likes."""
     shards = _shards(model)
     for module in shards:
         module.set_reshard_after_forward(False, recurse=False)
@@ -154,17 +160,17 @@ def gathered(model: nn.Module) -> Iterator[None]:
             module.reshard()
 
 
-def _shards(model: nn.Module) -> list[nn.Module]:
+def _shards(model: nn.Module) -> "list[FSDPModule]":
     return [module for module in model.modules() if is_sharded(module)]
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which every rank holds a shard, gathered; any other as it is."""
+    """Gather a tensor of which every rank holds a shard; return any other tensor as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def collect(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Whole tensors by name, on rank 0, in its CPU's memory if they were shards; one at a time, {} on the others."""
+    """Whole tensors by name on rank 0, {} on the others. Shards are gathered one at a time into CPU memory."""
     found = {}
     for name, tensor in tensors:
         sharded = hasattr(tensor, "full_tensor")
@@ -174,8 +180,8 @@ def collect(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     return found
 
 
-def place(full: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor as `like` is: on its device, and this rank's shard of it if `like` is one."""
+def place(full: Tensor, like: Any) -> Tensor:
+    """Put a whole tensor on the device of `like`. If `like` is a shard, return this rank's shard."""
     full = full.to(like.device)
     if not hasattr(like, "full_tensor"):
         return full

@@ -1,8 +1,8 @@
 """Randomness by name: every draw comes from a generator seeded by (run seed, purpose, step).
 
-There is no generator state to save: a resumed run derives the generators that the uninterrupted one used, and
-drawing more for one purpose (say, privileged rollouts) never shifts the draws of another. Methods of one seed
-therefore see the same prompts in the same order.
+There is no generator state to save: a resumed run derives the generators of the uninterrupted one. More draws for one
+purpose (privileged rollouts, say) never shift the draws for another, so all methods of a seed see the same prompts in
+the same order.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import torch
 
 
 def generator(seed: int, purpose: str, step: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+    """The generator of one purpose in one step."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)
 

@@ -1,4 +1,4 @@
-"""Tasks: where problems come from, what student and teacher are shown, and what counts as correct."""
+"""Tasks: the source of problems, the prompts of student and teacher, and what counts as correct."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ TRAINING_SPLITS = ("development", "validation")  # evaluated during training; th
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem. `id` names it across splits and runs: equal ids are the same problem."""
+    """One problem. Its `id` names it across splits and runs: equal ids mean the same problem."""
 
     id: str
     question: str  # x
@@ -77,5 +77,5 @@ class Task(ABC):
 
 
 def problem_set_hash(problems: Sequence[Problem]) -> str:
-    """Identifies a list of problems and its order; results carry it, so that other problems cannot mix in."""
+    """Identifies a list of problems and its order. Results carry it, so that other problems cannot mix in."""
     return hashlib.sha256("\n".join(problem.id for problem in problems).encode()).hexdigest()[:12]

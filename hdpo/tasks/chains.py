@@ -10,7 +10,7 @@ NUMERALS = {str(number): number for number in range(100)}  # one way to write ea
 
 
 def apply(left: int, operator: str, right: int) -> int | None:
-    """Result of one step, or None where the rules forbid it: only integers in 1..MAX_VALUE exist."""
+    """Result of one step, or None if the rules forbid it: only integers in 1..MAX_VALUE exist."""
     if operator == "+":
         value = left + right
     elif operator == "-":
@@ -44,7 +44,9 @@ class Chain:
         """Values of all nodes, [2k−1]; the last one is the target."""
         values = list(self.numbers)
         for step in self.steps:
-            values.append(apply(values[step.left], step.operator, values[step.right]))
+            value = apply(values[step.left], step.operator, values[step.right])
+            assert value is not None  # a chain holds allowed steps only
+            values.append(value)
         return values
 
     @property
@@ -82,9 +84,10 @@ def draw_chain(rng: random.Random, k: int) -> Chain:
 
 
 def rewrite(rng: random.Random, chain: Chain) -> Chain:
-    """An equal chain in other words: operands of + and * commuted, independent steps in another order."""
+    """An equal chain written differently: operands of + and * commuted, independent steps reordered."""
     k = len(chain.numbers)
-    pending, renamed, steps = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}, []
+    pending, renamed = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}
+    steps: list[Step] = []
     while pending:
         ready = [i for i in pending if {chain.steps[i].left, chain.steps[i].right} <= renamed.keys()]
         i = rng.choice(ready)

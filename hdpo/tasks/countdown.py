@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from hdpo.study.study import Study
 
-# Share of all problems that belongs to each split, in SPLITS order: a problem's hash decides its split,
-# so splits are disjoint by construction, for training lists of any length and for pretraining streams alike.
+# Share of all problems in each split, in SPLITS order. A problem's hash decides its split, so splits are disjoint by
+# construction: training lists of any length as well as the streams of pretraining.
 SPLIT_PERCENT = (60, 10, 10, 20)
 SYMBOLS = ("<pad>", "<eos>", "<unk>", "+", "-", "*", "/", "=", ",", ">", "!", "?")
 
 
 def problem_id(numbers: tuple[int, ...], target: int) -> str:
-    """Names a problem whatever the order of its numbers."""
+    """Names a problem independently of the order of its numbers."""
     return "-".join(str(number) for number in sorted(numbers)) + f">{target}"
 
 

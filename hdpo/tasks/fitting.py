@@ -1,7 +1,7 @@
-"""Which rows have prompts that fit, found once for all processes, runs and resumes.
+"""Finds the rows whose prompts fit, once for all processes, runs and resumes.
 
-Tokenising a million solutions takes minutes, so the answers stay in the cache of `datasets`, beside the data, under
-a key of everything that they depend on.
+Tokenising a million solutions takes minutes. The result is therefore cached by `datasets` beside the data, under a key
+that covers everything it depends on.
 """
 
 import sys
@@ -43,7 +43,7 @@ class Dropped:
 def row_fits(task: "WrittenMath", rows: Any) -> np.ndarray:
     """Of every row of one of the data set's splits: whether its prompts fit, or why it is left out.
 
-    The first process to ask finds out, and others that ask at the same time wait for it.
+    The first process to ask computes it; others that ask meanwhile wait.
     """
     from datasets import Features, Value
     from filelock import FileLock
@@ -73,7 +73,7 @@ def _key(task: "WrittenMath", rows: Any) -> str:
     with TemporaryDirectory() as folder:
         task.tokenizer.save_pretrained(folder)
         tokenizer = files_hash(sorted(Path(folder).iterdir()))
-    # The first is this file's rule: another rule, another number. `datasets` tells contents apart by their fingerprint.
+    # The number is the version of this file's rule. The fingerprint is how `datasets` identifies contents.
     return json_sha256([1, rows._fingerprint, task.config.hint, task.templates, tokenizer, frame, task.room])
 
 
@@ -90,8 +90,8 @@ def _too_long(task: "WrittenMath", content: Callable[[Problem], str], problems: 
     """The problems whose prompt with this content has more than `room` tokens."""
     frame = len(chat_prompt(task.tokenizer, "").encode())
     texts = {place: content(problem) for place, problem in problems.items()}
-    # A token is at least one character of ASCII, so short prompts are known to fit before they are tokenised. Of other
-    # characters, a tokenizer's Unicode normal form may make several.
+    # An ASCII token has at least one character, so a short prompt fits without being tokenised. Other characters may
+    # become several in a tokenizer's Unicode normal form.
     doubtful = {place: text for place, text in texts.items() if frame + len(text) > task.room or not text.isascii()}
     lengths = task.lengths([chat_prompt(task.tokenizer, text) for text in doubtful.values()])
     return [place for place, length in zip(doubtful, lengths, strict=True) if length > task.room]

@@ -2,11 +2,11 @@
 
 Two readings of a response:
 - `hf_math_verify`, the base framework's: the expected answer is parsed as LaTeX, the response searched for LaTeX and
-  plain expressions anywhere, boxed ones and those after "final answer is" first. Text that merely mentions the right
-  number can score 1, and several boxes are read as one set, so that a right one after a wrong one scores 0.
+  plain expressions anywhere, first for boxed ones and those after "final answer is". Text that merely mentions the
+  right number can score 1. Several boxes are read as one set, so a right one after a wrong one scores 0.
 - `boxed`, the strict one: only the content of the last \\boxed{} counts.
 
-math-verify's own time-outs work in a main thread only and cannot interrupt C code; they are switched off, and
+math-verify's own time-outs work in a main thread only and cannot interrupt C code. They are switched off;
 `hdpo.tasks.workers` ends a call that takes too long.
 """
 
@@ -33,8 +33,8 @@ def grade(expected: str, response: str, reading: Reading) -> Verdict:
     """Verdict on one response.
 
     Raises:
-        Exception: whatever math-verify or sympy raise, unless another reading of the answer is correct; the caller
-            counts it as crashed, as the base framework scores it 0.
+        Exception: whatever math-verify or sympy raise, unless another reading of the answer is correct. The caller
+            counts it as crashed; the base framework scores it 0.
     """
     if reading == "boxed":
         content = last_boxed(response)

@@ -26,7 +26,7 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 @dataclass(frozen=True)
 class Rows(Sequence[Problem]):
-    """Some rows of a data set as problems, read when asked for: a million of them need not fit in memory."""
+    """Some rows of a data set as problems, read on demand: a million need not fit in memory."""
 
     config: MathTask
     data: Any  # datasets.Dataset
@@ -41,7 +41,7 @@ class Rows(Sequence[Problem]):
 
 
 class WrittenMath(Task):
-    """A study's math task. The order of problems is the split's random order; prompts that do not fit are left out."""
+    """A study's math task. Problems keep the split's random order; those whose prompts do not fit are left out."""
 
     verifier_can_fail = True
 
@@ -150,9 +150,9 @@ class WrittenMath(Task):
     def is_echo(self, problem: Problem, response: str) -> bool:
         """Whether a response merely repeats the answer, or a shown solution word for word.
 
-        It merely repeats the answer if, outside its last box, it has no sign of a calculation or relation, and no
-        number that is neither the answer's nor the problem's. A rule of thumb: work told in words alone counts as
-        an echo, a formula quoted from the problem as work.
+        A response merely repeats the answer if, outside its last box, it has no sign of a calculation or relation and
+        only numbers of the answer or the problem. This is a rule of thumb: work in words alone counts as an echo, and
+        a formula quoted from the problem counts as work.
         """
         if super().is_echo(problem, response):
             return True

@@ -1,4 +1,4 @@
-"""Prompts of the math tasks: a template file, filled, as one user turn of the model's own chat template."""
+"""Prompts of the math tasks: a filled template file becomes one user turn of the model's own chat template."""
 
 import re
 from typing import Any
@@ -30,12 +30,12 @@ def read_templates(config: MathTask) -> dict[str, str]:
 
 
 def fill(template: str, **values: str) -> str:
-    """The template with every slot filled in one pass: a problem that itself says {answer} stays as it is."""
+    """Fill every slot of the template in one pass, so that a problem which contains {answer} stays as it is."""
     return SLOT.sub(lambda slot: values[slot[1]], template)
 
 
 def chat_prompt(tokenizer: Any, content: str) -> str:
-    """`content` as the user's turn, up to where the model's turn begins; the student and the teacher get the same.
+    """`content` as the user's turn, up to where the model's turn begins. Student and teacher get the same form.
 
     Raises:
         UserError: the tokenizer has no chat template.

@@ -1,4 +1,4 @@
-"""Rows of a data set of written problems: loading, reading one as a problem, and which rows each split holds."""
+"""Rows of a data set of written problems: loads them, reads them as problems, and divides them into splits."""
 
 import hashlib
 import math
@@ -33,7 +33,7 @@ def read_openmathinstruct2(row: dict[str, str]) -> Row:
 
 
 def read_gsm8k(row: dict[str, str]) -> Row:
-    """GSM8K keeps solution and answer in one column, divided by ####; the answer is boxed here, as it is asked for."""
+    """GSM8K keeps solution and answer in one column, divided by ####. We box the answer, as the prompt asks."""
     solution, _, answer = row["answer"].rpartition("####")
     answer = answer.strip().replace(",", "")
     shown = f"{CALCULATION.sub('', solution).strip()}\nThe final answer is \\boxed{{{answer}}}."
@@ -50,14 +50,15 @@ def load_rows(config: MathTask, split: str) -> Any:
     """One of the data set's own splits as a `datasets.Dataset` with the task's columns, from the hub or local files.
 
     Raises:
-        UserError: cannot be had (no network, no such name, gated, damaged), a column is missing or is not text.
+        UserError: the data cannot be loaded (no network, no such name, gated, damaged), or a column is missing or
+            is not text.
     """
     import datasets
     from huggingface_hub.utils import logging
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs, it raises as well
-    logging.set_verbosity_error()  # each of its retries is a line otherwise
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it also raises what it logs
+    logging.set_verbosity_error()  # otherwise each retry prints a line
     subset = "main" if isinstance(config, Gsm8k) else None
     local = data_files(config, split) if is_local(config) else None
     try:
@@ -66,8 +67,8 @@ def load_rows(config: MathTask, split: str) -> Any:
             rows = datasets.load_dataset(SUFFIXES[local[0].suffix], data_files=files, split="train")
         else:
             rows = datasets.load_dataset(config.path, subset, split=split, revision=config.revision)
-    except Exception as error:  # `datasets` raises many kinds; all mean that the data cannot be had
-        # A DatasetGenerationError says no more than that; its cause does.
+    except Exception as error:  # of many kinds; all mean that the data cannot be loaded
+        # A DatasetGenerationError says nothing by itself; its cause does.
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
         raise UserError(
             f"task.path {config.path}, split {split}: cannot be loaded ({type(cause).__name__}: {brief(cause)});"
@@ -86,13 +87,13 @@ def load_rows(config: MathTask, split: str) -> Any:
 
 
 def data_commit(rows: Any) -> str | None:
-    """The commit of the hub that rows were loaded from, by which `datasets` names its cache; None for local files."""
+    """The hub's commit that rows were loaded from, or None for local files. `datasets` names its cache after it."""
     folder = Path(rows.cache_files[0]["filename"]).parent.name
     return folder if re.fullmatch("[0-9a-f]{40}", folder) else None
 
 
 def read_problem(config: MathTask, number: int, row: dict[str, Any]) -> Problem | None:
-    """The row as a problem, or None where it lacks a problem or a final answer, so that it could not be judged."""
+    """The row as a problem, or None if it lacks a problem or a final answer and so could not be judged."""
     columns, read = COLUMNS[config.name]
     if any(row[column] is None for column in columns):
         return None
@@ -108,14 +109,14 @@ def held_out(count: int, train_share: float, seed: int) -> tuple[np.ndarray, np.
 
     This is the base framework's split: by row, so that a problem with several solutions may stand in both parts.
     """
-    share = round(1 - train_share, 12)  # 1 − 0.95 exceeds 0.05, and one row more would be held out
+    share = round(1 - train_share, 12)  # 1 − 0.95 exceeds 0.05, which would hold out one row more
     order = np.random.default_rng(seed).permutation(count)
     held = math.ceil(share * count)
     return order[held:], order[:held]
 
 
 def first_occurrences(problems: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    """Row numbers, by split, of the rows whose problem stands in no earlier row of this split or of one before."""
+    """Row numbers, by split, of the rows whose problem occurs in no earlier row or split."""
     seen: set[str] = set()
     numbers: dict[str, list[int]] = {split: [] for split in problems}
     for split, texts in problems.items():
@@ -127,5 +128,5 @@ def first_occurrences(problems: dict[str, list[str]]) -> dict[str, np.ndarray]:
 
 
 def same_problem(problem: str) -> str:
-    """What two wordings must share to be the same problem: all but white space and case."""
+    """The key of a problem: its wording without differences in white space and case."""
     return " ".join(problem.split()).casefold()

@@ -1,4 +1,4 @@
-"""What a study's problems are like before anything is trained: repeats, over-long prompts, lengths; and the prompts."""
+"""Describes a study's problems before training: repeats, over-long prompts, lengths, and the prompts themselves."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from hdpo.tasks import SPLITS
 from hdpo.tasks.math import Rows, WrittenMath
 from hdpo.tasks.rows import same_problem
 
-MEASURED = 2000  # problems of a split whose lengths are measured, from its beginning
+MEASURED = 2000  # we measure the lengths of this many problems from the beginning of a split
 
 
 def write_data_survey(study: Study) -> None:
     """Measure the study's problems, print the outcome and write it to results/<study>/data.json.
 
     Raises:
-        UserError: the task draws its problems itself, so that there is no data set to measure.
+        UserError: the task draws its problems itself, so there is no data set to measure.
     """
     task = study.task.load(study)
     if not isinstance(task, WrittenMath):

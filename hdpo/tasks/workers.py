@@ -1,9 +1,8 @@
-"""A function called in worker processes, each call under a time-out that no code of the call can block.
+"""Calls a function in worker processes, each call under a time-out that the call cannot block.
 
-The worker sets a kernel timer whose signal is left at its default action: death. So even a call stuck inside a C
-routine ends on time, the parent sees the pipe close, and a new worker takes the next call. Workers are forked from a
-server process that has imported the function's module already and holds no threads, so replacing one takes
-milliseconds and is safe beside torch.
+The worker sets a kernel timer whose signal kills it. So even a call that is stuck inside a C routine ends on time: the
+parent sees the pipe close, and a new worker takes the next call. Workers are forked from a server process that has
+imported the function's module and has no threads, so a replacement takes milliseconds and is safe beside torch.
 """
 
 import resource
@@ -17,8 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-MEMORY_BYTES = 4 << 30  # address space of a worker: a call that wants more fails in it, not the machine
-ATTEMPTS = 2  # a worker may die of a signal that was not its call's fault, as when a whole job is told to stop
+MEMORY_BYTES = 4 << 30  # address space of a worker: a call that wants more fails alone
+ATTEMPTS = 2  # a worker may die without its call's fault, as when a whole job is told to stop
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class WorkerPool:
                     worker = idle.pop()
                     worker.call = waiting.popleft()
                     busy[worker.pipe] = worker
-                    with suppress(OSError):  # dead since its last call: the closed pipe is read below
+                    with suppress(OSError):  # it died after its last call; the read below sees the closed pipe
                         worker.pipe.send(calls[worker.call])
                 for pipe in wait(list(busy)):
                     worker = busy[pipe]
@@ -82,7 +81,7 @@ class WorkerPool:
                     del busy[pipe]
                     idle.append(worker)
         finally:
-            for worker in busy.values():  # interrupted: its answer would be taken for the next call's
+            for worker in busy.values():  # interrupted: the next call would get its answer
                 worker.process.kill()
                 self._bury(worker)
         return results
@@ -118,8 +117,8 @@ class WorkerPool:
 
 
 def _serve(pipe: Connection, function: Callable[..., Any], seconds: float) -> None:
-    """A worker's life: calls until the other end of the pipe is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    """Serve calls until the parent closes its end of the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     memory = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
@@ -133,7 +132,7 @@ def _serve(pipe: Connection, function: Callable[..., Any], seconds: float) -> No
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             result = function(*call)
-        except Exception as error:  # whatever a hostile answer provokes costs that answer only
+        except Exception as error:  # a pathological answer can only spoil its own verdict
             result = Crashed(f"{type(error).__name__}: {str(error)[:200]}")
         signal.setitimer(signal.ITIMER_REAL, 0)
         pipe.send(result)

@@ -10,16 +10,20 @@ NORMALISATION_TOLERANCE = 1e-9
 
 def require_positive(name: str, value: float) -> float:
     """Return `value`, a finite number above 0; raise UserError otherwise."""
-    if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+    if not (_is_number(value) and np.isfinite(value) and value > 0):
         raise UserError(f"{name} must be a finite number above 0, got {value!r}")
     return float(value)
 
 
 def require_probability(name: str, value: float) -> float:
     """Return `value`, a number in (0, 1]; raise UserError otherwise."""
-    if not (np.isscalar(value) and 0 < value <= 1):
+    if not (_is_number(value) and 0 < value <= 1):
         raise UserError(f"{name} must be a probability in (0, 1], got {value!r}")
     return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def require_count(name: str, value: int, least: int = 1) -> int:

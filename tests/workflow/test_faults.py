@@ -38,7 +38,7 @@ def test_a_second_workflow_is_refused_and_a_dry_run_is_not():
         said = second.communicate(timeout=120)[0]
         assert second.returncode == 2
         assert error_lines(said) == [
-            f"hdpo: study smoke: process {os.getpid()} on {socket.gethostname()} is at work on it;"
+            f"hdpo: study smoke: process {os.getpid()} on {socket.gethostname()} is working on it;"
             " wait for it or end it, then try again"
         ]
         planned = snakemake("theory", "--dry-run", cores=1)
