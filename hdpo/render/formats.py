@@ -52,8 +52,8 @@ def degrees(df: float) -> str:
 
 
 def beside(df: float) -> str:
-    """Degrees of freedom as they stand behind an interval: ` (df 4.1)`."""
-    return "" if math.isnan(df) else f" (df {degrees(df)})"
+    """Degrees of freedom as they stand behind an interval: ` (df 4.1)`, never broken over two lines."""
+    return "" if math.isnan(df) else f" (df\N{NO-BREAK SPACE}{degrees(df)})"
 
 
 def points(difference: float | None, low: float = math.nan, high: float = math.nan, df: float = math.nan) -> str:

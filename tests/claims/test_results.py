@@ -203,6 +203,8 @@ def test_tables_hold_the_numbers_and_latex_is_escaped(study):
 def test_latex_escapes_and_points():
     assert r"50\% \& a\_b & $-$1 \\" in latex(pd.DataFrame({"x": ["50% & a_b"], "y": ["−1"]}))
     assert points(0.0123, -0.004, 0.028) == "+1.2 [−0.4, +2.8]"
+    assert points(0.0123, -0.004, 0.028, 4.13) == "+1.2 [−0.4, +2.8] (df\N{NO-BREAK SPACE}4.1)"
+    assert points(0.0123, -0.004, 0.028, 511.0) == "+1.2 [−0.4, +2.8] (df\N{NO-BREAK SPACE}511)"
     assert points(-0.0001) == "0.0" and points(float("nan")) == "—"
 
 
