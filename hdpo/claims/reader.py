@@ -69,7 +69,7 @@ class Reader:
         path = self.study.root / "eval" / run / f"seed{seed}.parquet"
         if not path.exists():
             return None
-        _unchanged(path.with_suffix(".json"), path.name)
+        verify_files(path.with_suffix(".json"), path.name)
         n = self.study.evaluate.test_samples
         return _outcomes(path, self._table(path, run, seed, ("test",), n), self.problems["test"], n)
 
@@ -78,7 +78,7 @@ class Reader:
         path = self.study.run(run, seed).folder / "evals.parquet"
         if not path.exists():
             return None
-        _unchanged(path.parent / "run.json", path.name)
+        verify_files(path.parent / "run.json", path.name)
         n, total, every = self.study.evaluate.samples, self.study.train.steps, self.study.evaluate.every
         table = self._table(path, run, seed, TRAINING_SPLITS, n)
         steps = sorted({*range(0, total, every), total})
@@ -101,10 +101,9 @@ class Reader:
         path = folder / "metrics.jsonl"
         if not path.exists():
             return None
-        if (folder / "run.json").exists():
-            verify_files(folder / "run.json", path.name)
-            stated = read_record(folder / "run.json").get("run_hash")
-            _same(folder / "run.json", "configuration hash", stated, self.study.run(run, seed).hash)
+        verify_files(folder / "run.json", path.name)
+        stated = read_record(folder / "run.json").get("run_hash")
+        _same(folder / "run.json", "configuration hash", stated, self.study.run(run, seed).hash)
         try:
             frame = pd.json_normalize([json.loads(line) for line in path.read_text("utf-8").splitlines()])
             return frame.astype({"step": int, "cliffs": int, "cliff_fraction": float, "privileged_pass_rate": float})
@@ -144,11 +143,6 @@ class Reader:
             _same(path, f"{split} problem set", problems.get(split), self._hashes[split])
         _same(path, "number of samples per problem", stated["samples"], n)
         return table
-
-
-def _unchanged(record: Path, name: str) -> None:
-    """Compare a file with its hash in the record beside it."""
-    verify_files(record, name)
 
 
 def _same(path: Path, what: str, found: Any, expected: Any) -> None:

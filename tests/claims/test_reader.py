@@ -1,14 +1,14 @@
 """Results that are read: metrics by hand, and what is refused."""
 
-import json
-
 import numpy as np
 import pytest
 
 from hdpo.claims.reader import Outcomes
 from hdpo.claims.results import Results
 from hdpo.system.errors import UserError
+from hdpo.system.files import write_record
 from helpers.synthetic import (
+    seal,
     write_final,
     write_metrics,
     write_training,
@@ -35,6 +35,7 @@ def test_rows_in_another_order_are_put_right(few):
 
     table = pq.read_table(path)
     pq.write_table(table.take([2, 0, 3, 1]), path)
+    write_record(path.with_suffix(".json"), {}, [path])
     after = Results(few).final["grpo", 1]
     assert np.array_equal(before.greedy, after.greedy) and np.array_equal(before.samples, after.samples)
 
@@ -62,8 +63,14 @@ def test_damaged_files_are_refused_in_one_line(few):
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"not parquet"):
         path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"seed1\.parquet: missing, truncated or altered since seed1\.json"):
+            Results(few)
+        write_record(path.with_suffix(".json"), {}, [path])  # written so
         with pytest.raises(UserError, match=r"seed1\.parquet: damaged"):
             Results(few)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=r"seed1\.json: missing"):
+        Results(few)
     write_final(few, "grpo", 1, np.array([1, 1, 0, 7]), SAMPLES)
     with pytest.raises(UserError, match="must be 0 or 1"):
         Results(few)
@@ -80,8 +87,14 @@ def test_damaged_metrics_are_refused(study):
     path = write_metrics(study, "grpo", 1)
     path.write_text(path.read_text()[:-20])
     reader = Results(study).reader
+    with pytest.raises(UserError, match=r"metrics\.jsonl: missing, truncated or altered since run\.json"):
+        reader.metrics("grpo", 1)
+    seal(study, "grpo", 1)
     with pytest.raises(UserError, match=r"metrics\.jsonl: not one JSON object"):
         reader.metrics("grpo", 1)
-    (path.parent / "run.json").write_text(json.dumps({"run_hash": "other"}))
+    seal(study, "grpo", 1, run_hash="other")
     with pytest.raises(UserError, match=r"run\.json: its configuration hash is other"):
+        reader.metrics("grpo", 1)
+    (path.parent / "run.json").unlink()
+    with pytest.raises(UserError, match=r"run\.json: missing"):
         reader.metrics("grpo", 1)

@@ -12,8 +12,8 @@ from hdpo.claims.results import write_summary
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
-from hdpo.system.files import write_json
-from helpers.synthetic import make_study, write_everything
+from hdpo.system import files
+from helpers.synthetic import make_study, seal, write_everything
 
 MACHINE = {
     "versions": {"python": "3.11.7", "torch": "2.13.0"},
@@ -45,12 +45,8 @@ What they say.
 
 def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
     """A run's run.json as training writes it; `changes` replace keys."""
-    own = study.run(run, seed)
     record = {"started": f"2026-01-0{seed}T10:00:00+00:00", **MACHINE, "resumed_after_step": 0, "seconds": 60.0 + seed}
-    record |= {"run_hash": own.hash, "seed": seed, "config": own.resolved} | changes
-    own.folder.mkdir(parents=True, exist_ok=True)
-    write_json(own.folder / "run.json", record)
-    return own.folder / "run.json"
+    return seal(study, run, seed, **record | changes)
 
 
 def write_theory_table(study: Study, statement: str = "Lemma 1: KL ≤ ‖δ‖∞² / 2", verdict: str = "holds") -> None:
@@ -66,7 +62,8 @@ def write_base(study: Study) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(4, np.float32)}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    write_json(folder / "provenance.json", {"commit": "fedcba9876543210", "started": "2026-01-01", "dirty": False})
+    record = {"commit": "fedcba9876543210", "started": "2026-01-01", "dirty": False}
+    files.write_record(folder / "provenance.json", record, [folder / "model.safetensors"])
 
 
 def write_audit_page(study: Study) -> None:

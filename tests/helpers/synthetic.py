@@ -8,6 +8,7 @@ import yaml
 
 from hdpo.run.outcomes import write_outcomes
 from hdpo.study.study import Study, load_study
+from hdpo.system.files import write_record
 from hdpo.tasks import problem_set_hash
 from helpers.studies import ROOT, hdpo
 
@@ -47,6 +48,7 @@ def write_final(
     """Outcomes on the test problems: greedy [Q], samples [Q, n]; `falsified` changes what the file states."""
     path = study.root / "eval" / run / f"seed{seed}.parquet"
     _write(study, path, run, seed, ("test",), {("test", 0): (greedy, samples)}, False, falsified)
+    write_record(path.with_suffix(".json"), {"run": run, "seed": seed}, [path])
     return path
 
 
@@ -54,6 +56,7 @@ def write_training(study: Study, run: str, seed: int, outcomes: dict) -> Path:
     """Outcomes during training, {(split, step): (greedy [Q], samples [Q, n])}."""
     path = study.run(run, seed).folder / "evals.parquet"
     _write(study, path, run, seed, ("development", "validation"), outcomes, True, None)
+    seal(study, run, seed)
     return path
 
 
@@ -72,7 +75,17 @@ def write_metrics(study: Study, run: str, seed: int) -> Path:
         lines.append(json.dumps(row))
     path = folder / "metrics.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    seal(study, run, seed)
     return path
+
+
+def seal(study: Study, run: str, seed: int, /, **changes) -> Path:
+    """Write a run's run.json with the hashes of its files as they are now; `changes` add to what it states."""
+    own = study.run(run, seed)
+    files = [own.folder / name for name in ("evals.parquet", "metrics.jsonl")]
+    record = {"run": run, "run_hash": own.hash, "seed": seed, "config": own.resolved} | changes
+    write_record(own.folder / "run.json", record, [file for file in files if file.exists()])
+    return own.folder / "run.json"
 
 
 def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str, int], ...] = ()) -> None:
