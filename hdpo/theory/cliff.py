@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from hdpo.learning.policy_gradient import group_advantages
+from hdpo.learning.advantages import group_advantages
 from hdpo.theory.bandit import success_probability
 from hdpo.theory.distillation import divergence_and_gradient
 from hdpo.theory.divergences import log_softmax

@@ -15,6 +15,7 @@ from hdpo.render.formats import latex, points
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from helpers.synthetic import (
+    seal,
     write_everything,
     write_final,
     write_metrics,
@@ -107,6 +108,7 @@ def test_overhead_is_the_privileged_phase_and_the_demonstrations_share_of_the_up
     first |= {"cliffs": 40, "tokens": {"rollout": 900, "privileged": 50, "distill": 30, "trained": 60}}
     first["seconds"] = {"rollout": 1.0, "reward": 0.1, "privileged": 0.5, "update": 1.0, "total": 2.6}
     path.write_text(json.dumps(first) + "\n")
+    seal(study, "hdpo-drifting-0.1", 1)
     (row,) = overhead_steps(study, Results(study).reader).to_dict("records")
     # 30 · 4 network passes of 30 · 4 + 60 · 3: 0.4 of the update; 40 cliffs, of which 32 are taught.
     assert row["seconds"] == pytest.approx(0.5 + 0.4) and row["tokens"] == 80 and row["cliffs"] == 32

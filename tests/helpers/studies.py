@@ -34,7 +34,7 @@ def hdpo(teacher: str | list[str] = "frozen", distill_weight: float | list[float
 def write_study(folder: Path, **changes) -> Path:
     """Write the tiny study with `changes` to `folder`/study.yaml and return that path."""
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(tiny(**changes)))
+    path.write_text(yaml.safe_dump(tiny(**changes), sort_keys=False))
     return path
 
 

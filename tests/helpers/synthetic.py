@@ -38,7 +38,7 @@ def tiny_config(**changes) -> dict:
 def make_study(folder: Path, **changes) -> Study:
     """A valid study, read from a file as users' are; see `tiny_config` for `changes`."""
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(tiny_config(**changes)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(tiny_config(**changes), sort_keys=False), encoding="utf-8")
     return load_study(path)
 
 
