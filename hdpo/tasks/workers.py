@@ -36,7 +36,7 @@ class Crashed:
 class _Worker:
     process: BaseProcess
     pipe: Connection
-    call: int | None = None  # index of the call that it is busy with
+    call: int = -1  # index of the call that it is busy with
 
 
 class WorkerPool:
@@ -64,7 +64,8 @@ class WorkerPool:
                     busy[worker.pipe] = worker
                     with suppress(OSError):  # it died after its last call; the read below sees the closed pipe
                         worker.pipe.send(calls[worker.call])
-                for pipe in wait(list(busy)):
+                ready = wait(list(busy))
+                for pipe in [pipe for pipe in busy if pipe in ready]:
                     worker = busy[pipe]
                     try:
                         results[worker.call] = pipe.recv()

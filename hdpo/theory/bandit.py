@@ -11,6 +11,7 @@ No column of W belongs to only one of the two, so a step on the student moves th
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from hdpo.system.errors import UserError
@@ -31,7 +32,7 @@ class Bandit:
         """log π_θ(·| x) [A]."""
         return log_softmax(self.weights @ self.context)
 
-    def teacher_logp(self, hint: np.ndarray) -> np.ndarray:
+    def teacher_logp(self, hint: ArrayLike) -> np.ndarray:
         """log π_θ(·| x, y*) [A] for a hint [H]: the same weights on the longer input."""
         return log_softmax(self.weights @ (self.context + self.hint_map @ np.asarray(hint, float)))
 

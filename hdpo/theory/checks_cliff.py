@@ -1,5 +1,7 @@
 """Rows of the theory table on the cliff: GRPO's zero update, and how long either method stays there."""
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -15,9 +17,9 @@ SUCCESSES = 10.0 ** -np.arange(1, 7)
 STEP_SIZE, DISTILL_WEIGHT, CHAIN_TEACHER_SUCCESS, GOAL = 0.25, 0.1, 0.5, 0.5
 
 
-def climb_settings(method: str, tokens: int) -> dict[str, float]:
+def climb_settings(method: str, tokens: int) -> dict[str, Any]:
     """Keyword arguments of `escape.climb_time` and `escape.simulate_climb` for one method and length T."""
-    settings = {"step_size": STEP_SIZE, "group_size": GROUP_SIZE}
+    settings: dict[str, Any] = {"step_size": STEP_SIZE, "group_size": GROUP_SIZE}
     if method == "hdpo":
         teacher = CHAIN_TEACHER_SUCCESS ** (1 / tokens)
         settings |= {"weight": DISTILL_WEIGHT, "teacher": teacher, "teacher_rollouts": TEACHER_ROLLOUTS}
@@ -53,10 +55,11 @@ def waiting_rows(repetitions: int = 400) -> list[dict]:
     """Steps to the first non-zero update, simulated step by step against the geometric mean wait."""
     rng = np.random.default_rng(3)
     rows = []
-    for method, teacher in (
-        ("GRPO", {}),
-        ("HDPO", {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS}),
-    ):
+    teachers: dict[str, dict[str, Any]] = {
+        "GRPO": {},
+        "HDPO": {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS},
+    }
+    for method, teacher in teachers.items():
         for success in SUCCESSES:
             expected = cliff.expected_wait(success, GROUP_SIZE, **teacher)
             waits = cliff.simulated_waits(

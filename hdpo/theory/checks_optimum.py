@@ -1,5 +1,7 @@
 """Rows of the theory table on Proposition 2: the optimum, its limit, rejection sampling and distillation."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -20,8 +22,9 @@ def optimum_rows() -> list[dict]:
     statement = "Prop. 2: the optimum of E[R] − β KL is π_ref exp(R/β) / Z"
     closed = {beta: optimal_policy.optimal_log_policy(ref, reward, beta) for beta in BETAS}
 
-    def worst_tv(solve, betas: np.ndarray) -> float:
-        return max(total_variation(solve(b), optimal_policy.optimal_log_policy(ref, reward, b)) for b in betas)
+    def worst_tv(solve: Callable[[float], np.ndarray], betas: Iterable[float]) -> float:
+        closed = ((b, optimal_policy.optimal_log_policy(ref, reward, b)) for b in betas)
+        return max(float(total_variation(solve(b), policy)) for b, policy in closed)
 
     values = [optimal_policy.optimal_value(success, b) for b in BETAS]
     reached = [optimal_policy.objective(closed[b], ref, reward, b) for b in BETAS]

@@ -1,5 +1,7 @@
 """The data frames that the theory figures draw, each with fixed seeds; nothing here is plotted."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -20,7 +22,8 @@ def cliff_curve(group_sizes: tuple[int, ...] = (4, 16, 64)) -> pd.DataFrame:
 def wait_curve(repetitions: int = 100) -> pd.DataFrame:
     """Steps to the first non-zero update: columns method, success, formula, simulated (mean of runs)."""
     rng, rows = np.random.default_rng(20), []
-    teachers = {"GRPO": {}, "HDPO": {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS}}
+    hdpo = {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS}
+    teachers: dict[str, dict[str, Any]] = {"GRPO": {}, "HDPO": hdpo}
     for method, teacher in teachers.items():
         for p in 10.0 ** -np.arange(1, 7):
             waits = cliff.simulated_waits(p, GROUP_SIZE, repetitions, rng, block=256, **teacher)

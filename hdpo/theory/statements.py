@@ -5,6 +5,8 @@ verdict   "holds"               the error is within the tolerance
           "fails"               the error is larger than the tolerance
 """
 
+from typing import SupportsFloat
+
 COLUMNS = ["statement", "quantity", "expected", "measured", "error", "tolerance", "verdict"]
 
 EXACT = 1e-12  # identities, relative error
@@ -15,8 +17,8 @@ ERROR_RATE = 1e-3  # chance that one Monte Carlo row fails although its statemen
 def row(
     statement: str,
     quantity: str,
-    expected: float,
-    measured: float,
+    expected: SupportsFloat,
+    measured: SupportsFloat,
     tolerance: float,
     *,
     relation: str = "equal",
@@ -28,12 +30,12 @@ def row(
     `expected`, "at least" a shortfall. `limits` marks a statement that is true only under the condition in
     its own wording. A relative error is had by measuring a ratio whose expected value is 1.
     """
-    expected, measured = float(expected), float(measured)
-    difference = 0.0 if measured == expected else measured - expected
+    wanted, found = float(expected), float(measured)
+    difference = 0.0 if found == wanted else found - wanted
     error = abs(difference)
     if relation != "equal" and difference * (1 if relation == "at most" else -1) <= 0:
         error = 0.0
     agrees = error <= tolerance  # False for nan
     verdict = "fails" if not agrees else "holds with limits" if limits else "holds"
     quantity = quantity if relation == "equal" else f"{quantity} ({relation})"
-    return dict(zip(COLUMNS, (statement, quantity, expected, measured, error, tolerance, verdict), strict=True))
+    return dict(zip(COLUMNS, (statement, quantity, wanted, found, error, tolerance, verdict), strict=True))
