@@ -19,15 +19,14 @@ import yaml
 from scipy.stats import linregress
 
 from benchmarks.part import STUDY, run_part, still_study
+from benchmarks.phases import NO_END, update
 from benchmarks.workload import Size, write_study
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import encode
+from hdpo.learning.metrics import StepLog
+from hdpo.learning.trainer import Trainer
 from hdpo.model.small import decoder
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
-from hdpo.system.rng import generator
 
-NEVER = -1  # no token has this id, so no response ends early: all have the length that is asked for
 MIDDLE = Size("middle", hidden=96, layers=4, heads=4, prompts=8, group=16)  # the small world's shape, random weights
 LENGTH = 24
 # Axis: the sizes, each a change to `MIDDLE` or to the response length.
@@ -79,21 +78,21 @@ def measure_study(path: Path, rounds: int) -> dict[str, Any]:
 
     `rollout_linear_s` leaves out attention, the one part whose work per token grows with the tokens before it.
     """
-    trainer = Trainer(still_study(load_study(path)).run("grpo", 1))
-    train = trainer.train
-    count, group = train.prompts_per_step, train.rollouts_per_prompt
-    sampler = type(trainer.sampler)(trainer.policy, NEVER, train.max_response_tokens)
+    study = still_study(load_study(path))
+    trainer = Trainer(study.run(study.runs[0], 1))
+    trainer.sampler.eos = NO_END
+    count, group = trainer.train.prompts_per_step, trainer.train.rollouts_per_prompt
     problems = [problem for problem in trainer.problems if problem.difficulty == 3][:count]  # prompts of one length
-    prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
-    advantages = torch.tensor([1.0, -1.0]).repeat(count * group // 2)  # all rows are trained
+    advantages = torch.tensor([1.0, -1.0]).repeat(count, group // 2)  # all rows are trained
     times: dict[str, list[float]] = {"rollout": [], "rollout_linear": [], "update": []}
     attention = AttentionTimer()
     idle = reset_peak()
     for turn in range(rounds + 1):
+        trainer.t, trainer.log = turn, StepLog()
         began, attention.seconds = time.perf_counter(), 0.0
-        rollouts = sampler.sample(prompts, group, 1.0, generator(1, "rollout", turn))
+        rollouts = trainer.sample(problems)
         sampled, attending = time.perf_counter(), attention.seconds
-        trainer.update(rollouts, advantages, NO_DEMONSTRATIONS)
+        update(trainer, rollouts, advantages)
         if turn:  # the first is warm-up
             times["rollout"].append(sampled - began)
             times["rollout_linear"].append(sampled - began - attending)

@@ -12,12 +12,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.flops import Shape, shape_of, step_flops
 from benchmarks.part import run_part, still_study
+from benchmarks.phases import Phases
 from benchmarks.timing import alternate, best
-from hdpo.learning.policy_gradient import group_advantages
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
-from hdpo.model.policy import encode
+from hdpo.learning.trainer import Trainer
 from hdpo.model.small.onednn import linear
-from hdpo.system.rng import draw_prompts, generator
 
 # Operators by what they do; the first pattern that matches an operator's name counts. Views, allocations, autograd's
 # bookkeeping and functions written in Python move no data: they are "dispatch", which is what no kernel accounts for.
@@ -39,10 +37,10 @@ def measure(quick: bool) -> dict[str, Any]:
     """Efficiency of the small world's GRPO step against the measured matrix rate, phase by phase."""
     trainer = Trainer(still_study().run("grpo", 1))
     shape = shape_of(trainer.policy)
-    work = Workload(trainer)
-    lengths = work.rollouts.sequences.lengths.tolist()
-    trained = (work.advantages != 0).tolist()
-    flops = step_flops(shape, [len(prompt) for prompt in work.prompts], lengths, trained)
+    work = Phases(trainer)
+    sequences, group = work.rollouts.sequences, trainer.train.rollouts_per_prompt
+    lengths, trained = sequences.lengths.tolist(), (work.advantages != 0).flatten().tolist()
+    flops = step_flops(shape, [len(prompt) for prompt in sequences.prompts[::group]], lengths, trained)
     decode_rows = sum(lengths) // max(lengths)  # rows alive, mean over the tokens' turns
     rows = {"decode": decode_rows, "update": trainer.train.micro_batch_tokens}
     size = 512 if quick else 1536
@@ -111,36 +109,6 @@ def medians(values: list) -> Any:
         keys = dict.fromkeys(key for value in values for key in value)
         return {key: medians([value[key] for value in values if key in value]) for key in keys}
     return statistics.median(values)
-
-
-class Workload:
-    """The phases of one step of `trainer`, each callable again and again on the same data."""
-
-    def __init__(self, trainer: Trainer, step: int = 0) -> None:
-        self.trainer, self.number = trainer, step
-        self.records: list[dict[str, Any]] = []  # of the steps taken
-        chosen = draw_prompts(trainer.run.seed, step, trainer.train.prompts_per_step, len(trainer.problems))
-        problems = [trainer.problems[i] for i in chosen]
-        self.prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
-        self.rollouts = self.sample()
-        rewards = trainer.scorer.score(problems, self.rollouts.sequences.completions)
-        train = trainer.train
-        self.advantages: Tensor = group_advantages(rewards, train.baseline, train.normalize_advantages).flatten()
-
-    def sample(self):
-        random = generator(self.trainer.run.seed, "rollout", self.number, self.trainer.policy.device)
-        train = self.trainer.train
-        return self.trainer.sampler.sample(self.prompts, train.rollouts_per_prompt, train.temperature, random)
-
-    def update(self) -> None:
-        self.trainer.update(self.rollouts, self.advantages, NO_DEMONSTRATIONS)
-
-    def idle_update(self) -> None:
-        """An update without signal: gradient norm and optimiser, no network pass."""
-        self.trainer.update(self.rollouts, torch.zeros_like(self.advantages), NO_DEMONSTRATIONS)
-
-    def step(self) -> None:
-        self.records.append(self.trainer.step(self.number))
 
 
 def matrix_rate(

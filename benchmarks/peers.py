@@ -80,7 +80,7 @@ def kit_steps(study: Study, size: Size, work: Work) -> Callable[[], object]:
     """A function that takes the next step of the kit's trainer."""
     from hdpo.learning.trainer import Trainer
 
-    trainer, steps = Trainer(study.run("grpo", RUN_SEED)), count()
+    trainer, steps = Trainer(study.run(study.runs[0], RUN_SEED)), count()
     trainer.scorer = KitScorer(trainer.scorer, size, work)
     return lambda: trainer.step(next(steps))
 
@@ -90,6 +90,7 @@ def compare_runs(size: Size, trl_rows: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study = write_study(size, folder, steps=RUN_STEPS).resolve()
+        [grpo] = load_study(study).runs
         turn = count()
 
         def run(*command: str) -> None:
@@ -99,7 +100,7 @@ def compare_runs(size: Size, trl_rows: int, rounds: int) -> dict[str, Any]:
             if done.returncode:
                 raise UserError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
 
-        kit = ("hdpo.cli", "train", str(study), "--run", "grpo", "--seed", str(RUN_SEED))
+        kit = ("hdpo.cli", "train", str(study), "--run", grpo, "--seed", str(RUN_SEED))
         trl = ("benchmarks.trl", str(study), "model", str(trl_rows))
         seconds = alternate({"hdpo": lambda: run(*kit), "trl": lambda: run(*trl)}, rounds, warmup=0)
     return {"steps": RUN_STEPS, **_timing(seconds)}

@@ -49,7 +49,7 @@ def compare(size: Size, rounds: int) -> list[dict[str, Any]]:
     """One row per engine: tokens per second, mean length, and the kit's rate over its rate, in turns."""
     with tempfile.TemporaryDirectory() as name:
         study = load_study(write_study(size, Path(name)))
-        trainer = Trainer(study.run("grpo", RUN_SEED))
+        trainer = Trainer(study.run(study.runs[0], RUN_SEED))
         problems = [trainer.problems[i] for i in draw_prompts(RUN_SEED, 0, size.prompts, len(trainer.problems))]
         prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
         model = plain_model(study.base_path)

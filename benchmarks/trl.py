@@ -26,7 +26,7 @@ def settings(study: Study, steps: int, rows: int, out: Path, tuned: bool = True)
     checkpointing and bfloat16 (the study is in float32). Tried and slower on a CPU: a static cache (by 7 %),
     continuous batching (10 times).
     """
-    train, optimizer = study.train, study.train.optimizer
+    train, optimizer, [grpo] = study.train, study.train.optimizer, study.methods
     defaults = {"gradient_checkpointing": False, "bf16": False} if tuned else {}
     return {
         "output_dir": str(out),
@@ -37,10 +37,10 @@ def settings(study: Study, steps: int, rows: int, out: Path, tuned: bool = True)
         "max_completion_length": train.max_response_tokens,
         "temperature": train.temperature,
         "num_iterations": 1,
-        "epsilon": train.clip,
+        "epsilon": grpo.clip,
         "beta": 0.0,
         "loss_type": "dapo",  # one mean over all tokens of the step
-        "scale_rewards": "group" if train.normalize_advantages else "none",
+        "scale_rewards": "group" if grpo.normalize_advantages else "none",
         "optim": "adamw_torch_fused",
         "learning_rate": optimizer.learning_rate,
         "lr_scheduler_type": "constant",

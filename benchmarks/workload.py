@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from hdpo.tasks.scoring import Judged
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import Problem, Task
+from hdpo.tasks.scoring import Judged
 
 SMALL_STUDY = Path("config/small.yaml")
 
@@ -42,12 +42,15 @@ def write_study(size: Size, folder: Path, **train: Any) -> Path:
     """
     small = load_study(SMALL_STUDY)
     base = random_base(size, small, folder / "base") if size.hidden else Path(small.base_path)
-    study = small.model_dump() | {"name": "bench", "pretrain": None}
+    study = small.model_dump() | {
+        "name": "bench",
+        "pretrain": None,
+        "methods": [{"method": "grpo", "baseline": "mean"}],
+    }
     study["model"]["path"] = str(base.resolve())
     study["train"] |= {
         "prompts_per_step": size.prompts,
         "rollouts_per_prompt": size.group,
-        "baseline": "mean",
         "log_gradient_norms": False,
     } | train
     # A run cannot go without evaluation; on one problem it costs some milliseconds.
@@ -140,7 +143,7 @@ class KitScorer:
         if self.size.hidden:
             rewards = [parity(tokens) for tokens in completions]
         else:
-            rewards = self.scorer.score(problems, completions).flatten().tolist()
+            rewards = self.scorer.judge(problems, completions).rewards.flatten().tolist()
         return Judged(self.work.note([len(tokens) for tokens in completions], rewards), [], Counter())
 
 
