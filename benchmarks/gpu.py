@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.flops import shape_of, step_flops
-from benchmarks.part import STUDY, run_part, still_study
+from benchmarks.part import run_part, still_study
 from benchmarks.phases import NO_END, update
+from benchmarks.side import STUDY
 from benchmarks.timing import alternate, best
 from hdpo.learning.teacher import Demonstrations
 from hdpo.learning.trainer import Trainer

@@ -18,8 +18,9 @@ import torch
 import yaml
 from scipy.stats import linregress
 
-from benchmarks.part import STUDY, run_part, still_study
+from benchmarks.part import run_part, still_study
 from benchmarks.phases import NO_END, update
+from benchmarks.side import STUDY
 from benchmarks.workload import Size, write_study
 from hdpo.learning.metrics import StepLog
 from hdpo.learning.trainer import Trainer

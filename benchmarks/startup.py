@@ -19,7 +19,7 @@ from hdpo.system.errors import UserError
 
 HDPO = [sys.executable, "-m", "hdpo.cli"]
 LARGEST = 15  # imports listed
-TIMEOUT = 120.0  # seconds
+TIMEOUT = 600.0  # seconds
 
 
 def measure(quick: bool) -> dict[str, Any]:

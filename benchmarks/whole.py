@@ -5,7 +5,8 @@ import os
 import sys
 from typing import Any
 
-from benchmarks.part import STUDY, run_part
+from benchmarks.part import run_part
+from benchmarks.side import STUDY
 from hdpo.report.cost import job_costs, stage_costs
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError

@@ -11,11 +11,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from benchmarks.side import STUDY
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import Problem, Task
 from hdpo.tasks.scoring import Judged
-
-SMALL_STUDY = Path("config/small.yaml")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def write_study(size: Size, folder: Path, **train: Any) -> Path:
     Raises:
         UserError: not started where `config/small.yaml` is.
     """
-    small = load_study(SMALL_STUDY)
+    small = load_study(STUDY)
     base = random_base(size, small, folder / "base") if size.hidden else Path(small.base_path)
     study = small.model_dump() | {
         "name": "bench",

@@ -44,9 +44,7 @@ def processor() -> str:
 def git(*arguments: str, folder: Path = Path(__file__).parent) -> str | None:
     """Output of git on the source tree or on another folder's, None outside a repository."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
