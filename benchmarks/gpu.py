@@ -68,7 +68,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def measure_setting(setting: Setting, rates: dict[str, float], quick: bool) -> dict[str, Any]:
-    """One shape: tokens per second and their bound, model-FLOP utilisation, peak memory, overhead by cliffs."""
+    """One shape: tokens per second and their bound, model-FLOP utilisation, peak memory, HDPO's overhead by cliffs."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(random_study(setting, Path(folder)).run("hdpo-drifting-0.1", 1))
     device, count, group = trainer.policy.device, setting.prompts, setting.group
@@ -131,7 +131,7 @@ def measure_setting(setting: Setting, rates: dict[str, float], quick: bool) -> d
 
 
 def decode_bound(shape: Shape, rows: int, prompt: int, response: int, width: int, bandwidth: float) -> float:
-    """Seconds that reading alone takes: all weights and the rows' whole cache, once for every decoded position.
+    """Seconds that reading alone takes: for every decoded position all weights and the rows' whole cache.
 
     `width` is bytes per value; `bandwidth` bytes per second. The first token comes from reading the prompt.
     """
@@ -196,7 +196,7 @@ def copy_rate(size: int, device: str) -> float:
 
 
 def _synchronised(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """`run`, returning when the GPU has finished too."""
+    """`run` that returns once the GPU has finished."""
 
     def whole() -> None:
         run()

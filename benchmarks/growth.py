@@ -59,7 +59,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def measure_point(axis: str, rounds: int, length: int = LENGTH, **change: int) -> dict[str, Any]:
-    """One size on an axis, in a fork: memory that one point leaves behind is not there for the next."""
+    """One size on an axis, in a process of its own: it does not find the memory that the point before left behind."""
     size = dataclasses.replace(MIDDLE, **change)
     with tempfile.TemporaryDirectory() as folder:
         path = write_study(size, Path(folder), max_response_tokens=length)
@@ -75,7 +75,7 @@ def measure_point(axis: str, rounds: int, length: int = LENGTH, **change: int) -
 
 
 def measure_study(path: Path, rounds: int) -> dict[str, Any]:
-    """Median seconds of the rollouts and of an update over all of them, and peak memory above the idle process.
+    """Median seconds of rollouts and of an update with all of them, and peak memory above the idle process.
 
     `rollout_linear_s` leaves out attention, the one part whose work per token grows with the tokens before it.
     """
@@ -103,7 +103,7 @@ def measure_study(path: Path, rounds: int) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in trainer.policy.parameters()),
         "tokens": len(rollouts.logp),
         **{f"{name}_s": statistics.median(seconds) for name, seconds in times.items()},
-        "peak_mb": None if peak is None or idle is None else max(peak - idle, 0.1),  # a logarithm will be taken
+        "peak_mb": None if peak is None or idle is None else max(peak - idle, 0.1),  # its logarithm is fitted
     }
 
 
@@ -141,7 +141,7 @@ def plan_sweep(runs: int) -> dict[str, Any]:
     seeds = -(-runs // per_seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
-        # A name under which nothing was run, so that every job is planned.
+        # Nothing was run under this name, so every job is planned.
         path.write_text(yaml.safe_dump(study | {"name": "bench-sweep", "seeds": list(range(1, seeds + 1))}))
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "2"]
         began = time.perf_counter()

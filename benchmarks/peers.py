@@ -20,8 +20,8 @@ from benchmarks.workload import KitScorer, Size, Work, write_study
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError
 
-# Size, TRL's sequences per forward pass, and rounds. The second is the fastest of those tried, 256 to 16: it matters
-# little, except with 32,000 tokens, where TRL takes 1.4 times as long with 64 as with 16.
+# Size, TRL's sequences per forward pass, and rounds. Of the numbers of sequences tried, 16 to 256, this is the fastest.
+# It matters little, except with 32,000 tokens: there TRL takes 1.4 times as long with 64 as with 16.
 SIZES = (
     (Size("0.5M"), 64, 15),
     (Size("2M", hidden=192, layers=4, heads=4), 64, 5),
@@ -48,9 +48,9 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def compare_steps(size: Size, trl_rows: int, rounds: int, tuned: bool = True) -> dict[str, Any]:
-    """Seconds of a step, the kit's and TRL's in turns in one process, and the work that each did.
+    """Seconds of a step of the kit and of TRL, in turns in one process, and the work that each did.
 
-    Not `tuned`: TRL with the gradient checkpointing and bfloat16 that are its defaults.
+    Not `tuned`: TRL with its defaults, gradient checkpointing and bfloat16.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -107,7 +107,7 @@ def compare_runs(size: Size, trl_rows: int, rounds: int) -> dict[str, Any]:
 
 
 def _timing(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """Median seconds of both, TRL's over the kit's as a ratio, and every round."""
+    """Median seconds of both, the ratio of TRL's to the kit's, and every round."""
     medians = {f"{name}_s": round(median(values), 4) for name, values in seconds.items()}
     rounds = {name: [round(value, 4) for value in values] for name, values in seconds.items()}
     return medians | ratio(seconds["trl"], seconds["hdpo"]) | {"rounds": rounds}

@@ -1,4 +1,4 @@
-"""How long until something happens: `hdpo --help`, and the first step of a training process."""
+"""How long it takes to start: `hdpo --help`, and a training process up to its first step."""
 
 import os
 import statistics
@@ -69,9 +69,9 @@ def first_step(checkout: Path, base: str, environment: Mapping[str, str] = os.en
 
 
 def import_times(module: str) -> list[dict[str, Any]]:
-    """Packages that `import module` loads, by seconds: each with all it imports, and by itself; `module` first.
+    """Packages that `import module` loads: seconds of each with all it imports, and by itself; `module` first.
 
-    A package counts where it is first imported; what it imports counts in it and not again in the next.
+    A package counts where it is first imported, and not again for the next that imports it.
     """
     command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
