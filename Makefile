@@ -4,7 +4,7 @@
 # make torture     kills, full disks, damaged files, hostile input: a table of what survived, in results/torture/
 # make test-slurm  the Slurm profile on a real one-node cluster (root, Debian's slurm-wlm and munge)
 # make lint        style of Python and Snakemake code
-# make bench       beside TRL and generate(), beside what the machine can do: results/bench/ (own environment for TRL)
+# make bench       beside TRL and generate(), beside what the machine can do: results/bench/<processor>/ (own environment for TRL)
 # make test-vllm   rollouts by vLLM, tested for real on a CPU (own environment, Python 3.11 only)
 # make bench-vllm  rollouts beside vLLM's (same environment)
 # make notebooks   execute the notebooks again from notebooks/src/

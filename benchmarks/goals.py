@@ -62,7 +62,8 @@ def _overhead(overhead: Result) -> Finding:
 
 def _straight(overhead: Result) -> Finding:
     fit = overhead["fit"]
-    return f"R² {fit['r_squared']:.3f}, intercept {100 * fit['intercept_of_step']:+.0f} % of a step", None
+    intercept = f"{100 * fit['intercept_of_step']:+.0f}".replace("-", "−")
+    return f"R² {fit['r_squared']:.3f}, intercept {intercept} % of a step", None
 
 
 def _exponents(axis: str) -> Callable[[Result], Finding]:
