@@ -6,7 +6,7 @@
 # make torture     kill processes, fill disks, damage files, feed hostile input: results/torture/ says what survived
 # make test-slurm  test the Slurm profile on a real one-node cluster (needs root, Debian's slurm-wlm and munge)
 # make test-vllm   test rollouts by vLLM on a CPU (builds its own environment, needs Python 3.11)
-# make bench       measure speed beside TRL and beside the machine's limits: results/bench/ (builds its own environment)
+# make bench       measure speed beside TRL and beside the machine's limits: results/bench/<processor>/ (own environment)
 # make bench-vllm  measure rollouts beside vLLM's (same environment as test-vllm)
 # make notebooks   execute the notebooks again from notebooks/src/
 # make base        train the small world's base model again (a trained one is committed)

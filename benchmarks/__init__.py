@@ -1,1 +1,1 @@
-"""Benchmarks: how fast the kit is, beside what people would use instead and beside what the machine can do."""
+"""Benchmarks: how fast the kit is beside other tools, beside the machine's limits, and beside another version."""

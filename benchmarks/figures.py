@@ -1,4 +1,4 @@
-"""Figures of the benchmark: a part's result in, a figure out."""
+"""Figures of the benchmark; each function draws the result of one part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ def draw_peers(peers: dict[str, Any]) -> Figure:
 
 
 def draw_account(limits: dict[str, Any]) -> Figure:
-    """Where the time of rollouts and update goes, as bars that add up to it."""
+    """Where the time of rollouts and update goes, as bars that add up to the whole."""
     use_style()
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 2.2))
     parts = list(dict.fromkeys(row["part"] for rows in limits["accounts"].values() for row in rows))
@@ -51,7 +51,7 @@ def draw_account(limits: dict[str, Any]) -> Figure:
 
 
 def draw_overhead(overhead: dict[str, Any]) -> Figure:
-    """Seconds that HDPO adds, with the fitted line, and the ratio to GRPO's step, against the cliff fraction."""
+    """Against the cliff fraction: the seconds that HDPO adds, with the fitted line, and the ratio to GRPO's step."""
     use_style()
     figure, (seconds, ratios) = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.4))
     x = np.array([row["fraction"] for row in overhead["rows"]])

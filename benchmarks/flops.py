@@ -29,12 +29,12 @@ def attention_flops(shape: Shape, pairs: int) -> float:
 def step_flops(
     shape: Shape, prompts: Sequence[int], completions: Sequence[int], trained: Sequence[bool]
 ) -> dict[str, float]:
-    """FLOPs of a GRPO step by phase, from the lengths of P prompts and of P·G completions in prompt-major order.
+    """FLOPs of a GRPO step by phase, from the lengths of P prompts and P·G completions, in prompt-major order.
 
-    The rollouts read each prompt once and feed each completion token but the last. The update runs the sequences
-    with `trained` in the same way, each prompt with a trained completion once, and its backward pass costs two
-    forward ones. This is the least that the algorithm asks for: padding, prompts read again and rows that have
-    ended but still run are losses, not work. `rollout attention` and `update attention` are contained in the others.
+    The rollouts read each prompt once, and each completion token but the last. The update reads the sequences that
+    are `trained` in the same way, each prompt once; its backward pass costs two forward passes. This is the work that
+    the algorithm asks for. Padding, prompts read again and rows that run on after their end are losses.
+    `rollout attention` and `update attention` are parts of the other phases.
     """
     group = len(completions) // len(prompts)
     rows = [(i // group, length) for i, length in enumerate(completions)]
@@ -42,7 +42,7 @@ def step_flops(
     read = [prompts[i] for i in sorted({i for i, _ in chosen})]
 
     def responses(part: list[tuple[int, int]]) -> tuple[int, int]:
-        """Fed tokens, and the (query, key) pairs of each with its prompt and its predecessors."""
+        """Tokens that the network reads, and their (query, key) pairs with the prompt and the tokens before."""
         pairs = sum(sum(range(prompts[i] + 1, prompts[i] + length)) for i, length in part)
         return sum(length - 1 for _, length in part), pairs
 

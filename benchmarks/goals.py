@@ -1,4 +1,4 @@
-"""The benchmark's goals, each with what was measured and whether it is met."""
+"""The benchmark's goals: what was measured on each processor, and where each goal is met."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,29 @@ from hdpo.render.formats import NOT_RUN
 Finding = tuple[str, bool | None]  # what was measured, and whether that meets the goal; None: no goal to meet
 
 
-def goal_table(results: dict[str, Result]) -> pd.DataFrame:
-    """Each goal, what was measured, and whether it is met; parts that were not run say so."""
+def goal_table(processors: dict[str, dict[str, Result]]) -> pd.DataFrame:
+    """Each goal, what was measured on each processor, and where it is met; parts that were not run say so.
+
+    `processors` holds the results by processor and part.
+    """
     rows = []
     for what, goal, part, find in GOALS:
-        measured, met = find(results[part]) if part in results else (NOT_RUN, None)
-        rows.append(
-            {"what": what, "goal": goal, "measured": measured, "met": {True: "yes", False: "no", None: "—"}[met]}
-        )
+        found = {
+            cpu: find(results[part]) if part in results else (NOT_RUN, None) for cpu, results in processors.items()
+        }
+        measured = {cpu: text for cpu, (text, _) in found.items()}
+        verdicts = {cpu: is_met for cpu, (_, is_met) in found.items() if is_met is not None}
+        rows.append({"what": what, "goal": goal} | measured | {"met": where_met(verdicts)})
     return pd.DataFrame(rows)
+
+
+def where_met(verdicts: dict[str, bool]) -> str:
+    """Whether a goal is met on every processor that says, on none, or on which."""
+    if not verdicts:
+        return "—"
+    if len(set(verdicts.values())) == 1:
+        return "yes" if all(verdicts.values()) else "no"
+    return "only on " + ", ".join(cpu for cpu, is_met in verdicts.items() if is_met)
 
 
 def _step(peers: Result) -> Finding:
@@ -48,7 +62,8 @@ def _overhead(overhead: Result) -> Finding:
 
 def _straight(overhead: Result) -> Finding:
     fit = overhead["fit"]
-    return f"R² {fit['r_squared']:.3f}, intercept {100 * fit['intercept_of_step']:+.0f} % of a step", None
+    intercept = f"{100 * fit['intercept_of_step']:+.0f}".replace("-", "−")
+    return f"R² {fit['r_squared']:.3f}, intercept {intercept} % of a step", None
 
 
 def _exponents(axis: str) -> Callable[[Result], Finding]:

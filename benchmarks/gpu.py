@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ import torch
 from torch import Tensor
 
 from benchmarks.flops import shape_of, step_flops
-from benchmarks.part import STUDY, run_part, still_study
+from benchmarks.part import run_part, still_study
+from benchmarks.phases import NO_END, update
+from benchmarks.side import STUDY
 from benchmarks.timing import alternate, best
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Demonstrations, Trainer
+from hdpo.learning.teacher import Demonstrations
+from hdpo.learning.trainer import Trainer
 from hdpo.model.sequences import Sequences
 from hdpo.plan.shape import QWEN_1_5B, Shape
+from hdpo.sampling.sampler import Rollouts
 from hdpo.study.schema import Model
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError
 from hdpo.system.rng import generator
 
-NEVER = -1  # no token has this id, so every response has the full length
 FRACTIONS = (0.0, 0.25, 0.5)  # of prompts that are cliffs
 PRIVILEGED = 4  # rollouts per cliff; half of them pass for correct
 
@@ -64,39 +68,38 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def measure_setting(setting: Setting, rates: dict[str, float], quick: bool) -> dict[str, Any]:
-    """One shape: tokens per second and their bound, model-FLOP utilisation, peak memory, overhead by cliffs."""
+    """One shape: tokens per second and their bound, model-FLOP utilisation, peak memory, HDPO's overhead by cliffs."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(random_study(setting, Path(folder)).run("hdpo-drifting-0.1", 1))
     device, count, group = trainer.policy.device, setting.prompts, setting.group
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    sampler = type(trainer.sampler)(trainer.policy, NEVER, setting.response_tokens)
+    trainer.sampler.eos = NO_END
     prompts = random_prompts(setting, count, setting.prompt_tokens)
     hinted = random_prompts(setting, count, setting.prompt_tokens + setting.hint_tokens)
 
-    def sample(of: list[Tensor], rows: int):
-        return sampler.sample(of, rows, 1.0, generator(1, "rollout", 0, device))
+    def sample(of: list[Tensor], rows: int) -> Rollouts:
+        return trainer.sampler.sample(of, rows, 1.0, generator(1, "rollout", 0, device))
 
     rollouts = sample(prompts, group)
     cliffs = [round(fraction * count) for fraction in FRACTIONS]
-    advantages, demonstrations = {}, {0: NO_DEMONSTRATIONS}
+    advantages, demonstrations = {}, {}
     for number in cliffs:
-        signs = torch.tensor([1.0, -1.0]).repeat(count * group // 2)
-        advantages[number] = torch.where(torch.arange(count * group) < number * group, 0.0, signs)
+        advantages[number] = torch.tensor([1.0, -1.0]).repeat(count, group // 2)  # [P, G]
+        advantages[number][:number] = 0
         if number:
             drawn = sample(hinted[:number], PRIVILEGED).sequences
             teacher = drawn.select(list(range(0, len(drawn), 2)))
             student = Sequences([prompts[i // PRIVILEGED] for i in range(0, len(drawn), 2)], teacher.completions)
             demonstrations[number] = Demonstrations(student, teacher, len(drawn), int(drawn.lengths.sum()))
 
-    cases: dict[str, Callable[[], object]] = {"rollout": lambda: sample(prompts, group)}
+    cases: dict[str, Callable[[], object]] = {"rollout": partial(sample, prompts, group)}
     for number in cliffs:
-        plain = {"advantages": advantages[number], "demonstrations": NO_DEMONSTRATIONS}
-        cases[f"update {number}"] = lambda plain=plain: trainer.update(rollouts, **plain)
+        plain = partial(update, trainer, rollouts, advantages[number])
+        cases[f"update {number}"] = plain
         if number:
-            distilled = plain | {"demonstrations": demonstrations[number]}
-            cases[f"privileged {number}"] = lambda number=number: sample(hinted[:number], PRIVILEGED)
-            cases[f"distilled update {number}"] = lambda with_jsd=distilled: trainer.update(rollouts, **with_jsd)
+            cases[f"privileged {number}"] = partial(sample, hinted[:number], PRIVILEGED)
+            cases[f"distilled update {number}"] = partial(plain, demonstrations[number])
     seconds = alternate({name: _synchronised(case, device) for name, case in cases.items()}, 2 if quick else 3)
     median = {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -128,7 +131,7 @@ def measure_setting(setting: Setting, rates: dict[str, float], quick: bool) -> d
 
 
 def decode_bound(shape: Shape, rows: int, prompt: int, response: int, width: int, bandwidth: float) -> float:
-    """Seconds that reading alone takes: all weights and the rows' whole cache, once for every decoded position.
+    """Seconds that reading alone takes: for every decoded position all weights and the rows' whole cache.
 
     `width` is bytes per value; `bandwidth` bytes per second. The first token comes from reading the prompt.
     """
@@ -193,7 +196,7 @@ def copy_rate(size: int, device: str) -> float:
 
 
 def _synchronised(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """`run`, returning when the GPU has finished too."""
+    """`run` that returns once the GPU has finished."""
 
     def whole() -> None:
         run()

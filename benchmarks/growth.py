@@ -18,16 +18,16 @@ import torch
 import yaml
 from scipy.stats import linregress
 
-from benchmarks.part import STUDY, run_part, still_study
+from benchmarks.part import run_part, still_study
+from benchmarks.phases import NO_END, update
+from benchmarks.side import STUDY
 from benchmarks.workload import Size, write_study
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.learning.metrics import StepLog
+from hdpo.learning.trainer import Trainer
 from hdpo.model.small import decoder
-from hdpo.model.tokenizer import encode
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
-from hdpo.system.rng import generator
 
-NEVER = -1  # no token has this id, so no response ends early: all have the length that is asked for
 MIDDLE = Size("middle", hidden=96, layers=4, heads=4, prompts=8, group=16)  # the small world's shape, random weights
 LENGTH = 24
 # Axis: the sizes, each a change to `MIDDLE` or to the response length.
@@ -59,7 +59,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def measure_point(axis: str, rounds: int, length: int = LENGTH, **change: int) -> dict[str, Any]:
-    """One size on an axis, in a fork: memory that one point leaves behind is not there for the next."""
+    """One size on an axis, in a process of its own: it does not find the memory that the point before left behind."""
     size = dataclasses.replace(MIDDLE, **change)
     with tempfile.TemporaryDirectory() as folder:
         path = write_study(size, Path(folder), max_response_tokens=length)
@@ -75,25 +75,25 @@ def measure_point(axis: str, rounds: int, length: int = LENGTH, **change: int) -
 
 
 def measure_study(path: Path, rounds: int) -> dict[str, Any]:
-    """Median seconds of the rollouts and of an update over all of them, and peak memory above the idle process.
+    """Median seconds of rollouts and of an update with all of them, and peak memory above the idle process.
 
     `rollout_linear_s` leaves out attention, the one part whose work per token grows with the tokens before it.
     """
-    trainer = Trainer(still_study(load_study(path)).run("grpo", 1))
-    train = trainer.train
-    count, group = train.prompts_per_step, train.rollouts_per_prompt
-    sampler = type(trainer.sampler)(trainer.policy, NEVER, train.max_response_tokens)
+    study = still_study(load_study(path))
+    trainer = Trainer(study.run(study.runs[0], 1))
+    trainer.sampler.eos = NO_END
+    count, group = trainer.train.prompts_per_step, trainer.train.rollouts_per_prompt
     problems = [problem for problem in trainer.problems if problem.difficulty == 3][:count]  # prompts of one length
-    prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
-    advantages = torch.tensor([1.0, -1.0]).repeat(count * group // 2)  # all rows are trained
+    advantages = torch.tensor([1.0, -1.0]).repeat(count, group // 2)  # all rows are trained
     times: dict[str, list[float]] = {"rollout": [], "rollout_linear": [], "update": []}
     attention = AttentionTimer()
     idle = reset_peak()
     for turn in range(rounds + 1):
+        trainer.t, trainer.log = turn, StepLog()
         began, attention.seconds = time.perf_counter(), 0.0
-        rollouts = sampler.sample(prompts, group, 1.0, generator(1, "rollout", turn))
+        rollouts = trainer.sample(problems)
         sampled, attending = time.perf_counter(), attention.seconds
-        trainer.update(rollouts, advantages, NO_DEMONSTRATIONS)
+        update(trainer, rollouts, advantages)
         if turn:  # the first is warm-up
             times["rollout"].append(sampled - began)
             times["rollout_linear"].append(sampled - began - attending)
@@ -103,7 +103,7 @@ def measure_study(path: Path, rounds: int) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in trainer.policy.parameters()),
         "tokens": len(rollouts.logp),
         **{f"{name}_s": statistics.median(seconds) for name, seconds in times.items()},
-        "peak_mb": None if peak is None or idle is None else max(peak - idle, 0.1),  # a logarithm will be taken
+        "peak_mb": None if peak is None or idle is None else max(peak - idle, 0.1),  # its logarithm is fitted
     }
 
 
@@ -141,7 +141,7 @@ def plan_sweep(runs: int) -> dict[str, Any]:
     seeds = -(-runs // per_seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
-        # A name under which nothing was run, so that every job is planned.
+        # Nothing was run under this name, so every job is planned.
         path.write_text(yaml.safe_dump(study | {"name": "bench-sweep", "seeds": list(range(1, seeds + 1))}))
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "2"]
         began = time.perf_counter()

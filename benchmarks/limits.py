@@ -12,16 +12,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.flops import Shape, shape_of, step_flops
 from benchmarks.part import run_part, still_study
+from benchmarks.phases import Phases
 from benchmarks.timing import alternate, best
-from hdpo.learning.policy_gradient import group_advantages
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.learning.trainer import Trainer
 from hdpo.model.small.onednn import linear
-from hdpo.model.tokenizer import encode
-from hdpo.system.rng import draw_prompts, generator
 
-# Operators by what they do; the first pattern that matches an operator's name counts. Views, allocations, autograd's
-# bookkeeping and functions written in Python move no data: they are "dispatch", which is what no kernel accounts for.
-# Batched products occur in attention alone.
+# What operators do, by name; the first pattern that matches counts. Views, allocations, autograd's bookkeeping and
+# functions written in Python move no data: they are "dispatch". Only attention multiplies in batches.
 CATEGORIES = {
     "dispatch": r"^\w+$|autograd::|Backward|::(as_strided|slice|select|view|transpose|t|expand|unsqueeze|squeeze"
     r"|reshape|permute|empty|detach|to|_to_copy|narrow|split|chunk|unbind|alias|result_type|item)(_\w+)?$",
@@ -39,15 +36,15 @@ def measure(quick: bool) -> dict[str, Any]:
     """Efficiency of the small world's GRPO step against the measured matrix rate, phase by phase."""
     trainer = Trainer(still_study().run("grpo", 1))
     shape = shape_of(trainer.policy)
-    work = Workload(trainer)
-    lengths = work.rollouts.sequences.lengths.tolist()
-    trained = (work.advantages != 0).tolist()
-    flops = step_flops(shape, [len(prompt) for prompt in work.prompts], lengths, trained)
-    decode_rows = sum(lengths) // max(lengths)  # rows alive, mean over the tokens' turns
+    work = Phases(trainer)
+    sequences, group = work.rollouts.sequences, trainer.train.rollouts_per_prompt
+    lengths, trained = sequences.lengths.tolist(), (work.advantages != 0).flatten().tolist()
+    flops = step_flops(shape, [len(prompt) for prompt in sequences.prompts[::group]], lengths, trained)
+    decode_rows = sum(lengths) // max(lengths)  # unfinished rows, mean over the positions
     rows = {"decode": decode_rows, "update": trainer.train.micro_batch_tokens}
     size = 512 if quick else 1536
     timed = {"rollout": work.sample, "update": work.update, "optimiser": work.idle_update, "step": work.step}
-    observed = {  # rates and profiles, taken in turns with the phases that they are set against
+    observed = {  # rates and profiles, in turns with the phases that they explain
         "oneDNN": lambda: matrix_rate(size, linear),
         "default": lambda: matrix_rate(size),
         "bfloat16": lambda: matrix_rate(size, dtype=torch.bfloat16),
@@ -58,7 +55,7 @@ def measure(quick: bool) -> dict[str, Any]:
     seconds, typical = in_turns(timed, observed, rounds=3 if quick else 15)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     shapes, default = typical["shapes"], typical["default"]
-    rate = max(default, typical["oneDNN"])  # of PyTorch's two libraries, the faster one is the limit
+    rate = max(default, typical["oneDNN"])  # the faster of PyTorch's two libraries is the limit
     rollout = flops["prefill"] + flops["decode"] + flops["sampling"]
     update = flops["forward"] + flops["backward"]
     network = median["update"] - median["optimiser"]
@@ -98,7 +95,7 @@ def measure(quick: bool) -> dict[str, Any]:
 def in_turns(
     timed: dict[str, Callable[[], object]], observed: dict[str, Callable[[], Any]], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Wall seconds of each case of `timed`, and the `medians` of what each case of `observed` returns."""
+    """Wall seconds of the cases in `timed`, and `medians` of what the cases in `observed` return."""
     found: dict[str, list] = {name: [] for name in observed}
     looks = {f"look {name}": lambda name=name, look=look: found[name].append(look()) for name, look in observed.items()}
     seconds = alternate(timed | looks, rounds)
@@ -106,41 +103,11 @@ def in_turns(
 
 
 def medians(values: list) -> Any:
-    """Median of numbers, or of dictionaries of them key by key."""
+    """The median of numbers; of dictionaries, key by key."""
     if isinstance(values[0], dict):
         keys = dict.fromkeys(key for value in values for key in value)
         return {key: medians([value[key] for value in values if key in value]) for key in keys}
     return statistics.median(values)
-
-
-class Workload:
-    """The phases of one step of `trainer`, each callable again and again on the same data."""
-
-    def __init__(self, trainer: Trainer, step: int = 0) -> None:
-        self.trainer, self.number = trainer, step
-        self.records: list[dict[str, Any]] = []  # of the steps taken
-        chosen = draw_prompts(trainer.run.seed, step, trainer.train.prompts_per_step, len(trainer.problems))
-        problems = [trainer.problems[i] for i in chosen]
-        self.prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in problems])
-        self.rollouts = self.sample()
-        rewards = trainer.scorer.score(problems, self.rollouts.sequences.completions)
-        train = trainer.train
-        self.advantages: Tensor = group_advantages(rewards, train.baseline, train.normalize_advantages).flatten()
-
-    def sample(self):
-        random = generator(self.trainer.run.seed, "rollout", self.number, self.trainer.policy.device)
-        train = self.trainer.train
-        return self.trainer.sampler.sample(self.prompts, train.rollouts_per_prompt, train.temperature, random)
-
-    def update(self) -> None:
-        self.trainer.update(self.rollouts, self.advantages, NO_DEMONSTRATIONS)
-
-    def idle_update(self) -> None:
-        """An update without signal: gradient norm and optimiser, no network pass."""
-        self.trainer.update(self.rollouts, torch.zeros_like(self.advantages), NO_DEMONSTRATIONS)
-
-    def step(self) -> None:
-        self.records.append(self.trainer.step(self.number))
 
 
 def matrix_rate(
@@ -152,10 +119,10 @@ def matrix_rate(
 
 
 def product_rates(shape: Shape, rows: dict[str, int]) -> dict[str, Any]:
-    """FLOP/s that the same library reaches on the model's own matrices, for each phase's number of rows.
+    """FLOP/s that oneDNN reaches on the model's own matrices, with each phase's number of rows.
 
-    `rate` is total FLOPs over total time of a layer's matrices and its share of the head; an update also multiplies
-    for the gradients of inputs and weights. Queries, keys and values count as one matrix, gate and up as another.
+    `rate` is total FLOPs over total time of all layers and the head. An update also multiplies for the gradients of
+    inputs and weights. Queries, keys and values count as one matrix, gate and up as another.
     """
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     matrices = {
@@ -190,11 +157,11 @@ def account(
     rate: float,
     own_rate: float,
 ) -> list[dict[str, Any]]:
-    """Where the `wall` seconds of a phase go: its products at the full matrix rate, then what is lost to what.
+    """Where the `wall` seconds of a phase go: first its products at the full matrix rate, then each loss.
 
-    `own_rate` is the one that its linear layers' shapes allow. The `kernels`' own seconds, by category, come from a
-    profile, in which they are hardly slowed; what no kernel accounts for (Python, dispatch, views, allocation) is the
-    rest of the *unprofiled* wall time.
+    `own_rate` is the rate that the shapes of its linear layers allow. `kernels` holds the kernels' own seconds by
+    category. They come from a profile, which hardly slows them. The rest of the *unprofiled* wall time is what no
+    kernel accounts for: Python, dispatch, views, allocation.
     """
     kernels = dict(kernels)
     products, attention = kernels.pop("matrix products", 0.0), kernels.pop("attention", 0.0)
@@ -211,7 +178,7 @@ def account(
 
 
 def operator_seconds(run: Callable[[], object]) -> dict[str, float]:
-    """Self seconds of all operators that `run` calls, summed by category."""
+    """Seconds inside the operators that `run` calls, without those that they call in turn, summed by category."""
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         run()
     seconds: dict[str, float] = {}

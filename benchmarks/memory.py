@@ -1,4 +1,4 @@
-"""Peak memory of the losses over a vocabulary of 151,936, forward and backward: it follows the chunk, not T·V."""
+"""Peak memory of the losses over a vocabulary of 151,936, forward and backward: it grows with the chunk alone."""
 
 import sys
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from hdpo.model.forward import per_token, token_logp
 from hdpo.model.small.decoder import Decoder
 from hdpo.system.allocator import keep_freed_memory
 
-VOCABULARY, WIDTH, TOP_K = 151_936, 64, 64  # Qwen2.5's vocabulary; a narrow model, so that logits are what is large
+VOCABULARY, WIDTH, TOP_K = 151_936, 64, 64  # Qwen2.5's vocabulary; a narrow model, so that only logits are large
 TOKENS, CHUNKS = (128, 256, 512, 1024), (64, 128, 256, 512)
-CHUNK = 128  # where tokens grow
-# Series: what grows, and points of tokens and chunk.
+CHUNK = 128  # of the series in which tokens grow
+# Series: what grows, and points (tokens, chunk).
 SERIES = {
     "tokens, one chunk": [(tokens, tokens) for tokens in TOKENS[:3]],
     f"tokens, chunks of {CHUNK}": [(tokens, CHUNK) for tokens in TOKENS],
@@ -47,9 +47,10 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def peak_of(loss: str, tokens: int, chunk: int) -> float | None:
-    """Peak MB above the idle process of one loss and its gradient, the weights' gradient allocated before.
+    """Peak MB of one loss and its gradient above the idle process, in which the weights' gradient is allocated.
 
-    Large pieces go back to the system here: what must exist at a time, not what the allocator keeps beside it.
+    Large pieces go back to the system here. So the peak is what must exist at one time, without what the allocator
+    would keep.
     """
     keep_freed_memory(largest=2**20)
     hdpo.model.forward.LOGITS_CHUNK = chunk * VOCABULARY
@@ -63,7 +64,7 @@ def peak_of(loss: str, tokens: int, chunk: int) -> float | None:
     idle = reset_peak()
     LOSSES[loss](model, hidden).sum().backward()
     peak = peak_memory()
-    return None if peak is None or idle is None else max(peak - idle, 0.1)  # a logarithm will be taken
+    return None if peak is None or idle is None else max(peak - idle, 0.1)  # its logarithm is fitted
 
 
 def policy_loss(model: Decoder, hidden: Tensor) -> Tensor:

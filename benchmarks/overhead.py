@@ -2,71 +2,42 @@
 
 import statistics
 import sys
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.part import run_part, still_study
+from benchmarks.side import ForcedCliffs
 from benchmarks.timing import alternate, ratio
 from hdpo.learning.trainer import Trainer
-from hdpo.tasks import Problem
-from hdpo.tasks.scoring import Judged, Scorer
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 GOAL_FRACTION = 0.4
-
-
-@dataclass
-class ForcedCliffs:
-    """A scorer under which exactly the first `cliffs` prompts of a step are cliffs.
-
-    Rewards of privileged rollouts are left alone, so the share that enters the distillation set is the policy's own
-    on these problems. Student and privileged rollouts are told apart by their number per prompt, which must differ.
-    """
-
-    scorer: Scorer
-    group: int  # student rollouts per prompt
-    cliffs: int = 0
-
-    def judge(self, problems: list[Problem], completions: list[torch.Tensor]) -> Judged:
-        judged = self.scorer.judge(problems, completions)
-        rewards = judged.rewards
-        if rewards.shape[1] == self.group:
-            rewards[: self.cliffs] = 0
-            rewards[self.cliffs :][rewards[self.cliffs :].sum(1) == 0, 0] = 1
-        return judged
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Step time of HDPO over GRPO on the same rollouts and rewards, for cliff fractions from 0 to 1."""
     study = still_study()
     count, group = study.train.prompts_per_step, study.train.rollouts_per_prompt
-    if group == study.distill.privileged_rollouts:
-        raise ValueError("as many privileged rollouts as student rollouts: ForcedCliffs cannot tell them apart")
     trainers = {"grpo": Trainer(study.run("grpo", 1)), "hdpo": Trainer(study.run("hdpo-drifting-0.1", 1))}
     for trainer in trainers.values():
         trainer.scorer = ForcedCliffs(trainer.scorer, group)
     fractions = FRACTIONS[::8] if quick else FRACTIONS
     cliffs = [round(fraction * count) for fraction in fractions]
     rounds = 2 if quick else 31
-    turn = {(name, number): 0 for number in cliffs for name in trainers}  # what is compared runs side by side
-    records: dict[tuple[str, int], list[dict]] = {key: [] for key in turn}
+    keys = [(name, number) for number in cliffs for name in trainers]  # what is compared runs side by side
+    records: dict[tuple[str, int], list[dict]] = {key: [] for key in keys}
 
-    def case(name: str, number: int):
-        def run() -> None:
-            trainers[name].scorer.cliffs = number
-            # Every case passes through the same steps: same prompts, same rollouts.
-            records[name, number].append(trainers[name].step(turn[name, number]))
-            turn[name, number] += 1
+    def take(name: str, number: int) -> None:
+        trainers[name].scorer.cliffs = number
+        done = records[name, number]
+        done.append(trainers[name].step(len(done)))  # the same steps in every case: same prompts, same rollouts
 
-        return run
-
-    seconds = alternate({f"{name} {number}": case(name, number) for name, number in turn}, rounds)
+    seconds = alternate({key: partial(take, *key) for key in keys}, rounds)
     rows = []
     for fraction, number in zip(fractions, cliffs, strict=True):
-        plain, distilled = seconds[f"grpo {number}"], seconds[f"hdpo {number}"]
+        plain, distilled = seconds["grpo", number], seconds["hdpo", number]
         found = records["hdpo", number]
         rows.append(
             {
@@ -79,7 +50,7 @@ def measure(quick: bool) -> dict[str, Any]:
             }
             | ratio(distilled, plain)
         )
-    no_cliffs = statistics.median(seconds[f"grpo {cliffs[0]}"])
+    no_cliffs = statistics.median(seconds["grpo", cliffs[0]])
     return {
         "rows": rows,
         "goal": at_fraction(rows, GOAL_FRACTION),

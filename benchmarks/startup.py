@@ -1,4 +1,4 @@
-"""How long until something happens: `hdpo --help`, and the first step of a training process."""
+"""How long it takes to start: `hdpo --help`, and a training process up to its first step."""
 
 import os
 import statistics
@@ -6,25 +6,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.part import STUDY, run_part
+from benchmarks.part import run_part
+from benchmarks.side import STUDY
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 
 HDPO = [sys.executable, "-m", "hdpo.cli"]
 LARGEST = 15  # imports listed
-TIMEOUT = 120.0  # seconds
+TIMEOUT = 600.0  # seconds
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Seconds of `hdpo --help` and to the first finished step of `hdpo train`, and what the imports take."""
     rounds = 1 if quick else 5
-    helps = [_seconds([*HDPO, "--help"]) for _ in range(rounds)]
-    steps = [first_step() for _ in range(rounds)]
+    base = str(Path(load_study(STUDY).base_path).resolve())
+    helps = [seconds_of([*HDPO, "--help"]) for _ in range(rounds)]
+    steps = [first_step(Path(), base) for _ in range(rounds)]
     imports = import_times("hdpo.run.train")
     return {
         "rows": [
@@ -36,28 +39,28 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
-def first_step() -> float:
-    """Seconds from the start of `hdpo train` on the small world until its metrics file holds the first step.
+def first_step(checkout: Path, base: str, environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds from the start of `hdpo train` on the checkout's small world until its metrics file holds the first step.
 
-    Includes the evaluation before step 0, which every run starts with.
+    Includes the evaluation before step 0, with which every run starts. `base` is the folder of the base model.
 
     Raises:
         UserError: the process ended before, or took longer than `TIMEOUT`.
     """
-    study = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
-    study["model"]["path"] = str(Path(load_study(STUDY).base_path).resolve())
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.yaml"
-        path.write_text(yaml.safe_dump(study))
-        command = [*HDPO, "train", str(path), "--run", "grpo", "--seed", "1"]
+    study = yaml.safe_load((checkout / STUDY).read_text(encoding="utf-8"))
+    study["model"]["path"] = base
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "study.yaml").write_text(yaml.safe_dump(study))
+        command = [*HDPO, "train", "study.yaml", "--run", "grpo", "--seed", "1"]
         began = time.perf_counter()
-        with open(Path(folder) / "log", "wb") as log:
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ)
+        with open(folder / "log", "wb") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
         try:
-            while not any(file.stat().st_size for file in Path(folder).glob("results/*/state/*/metrics.jsonl")):
+            while not any(file.stat().st_size for file in folder.glob("results/*/state/*/metrics.jsonl")):
                 if process.poll() is not None or time.perf_counter() - began > TIMEOUT:
-                    lines = (Path(folder) / "log").read_text().strip().splitlines()
-                    raise UserError(f"hdpo train wrote no step: {lines[-1] if lines else 'no output'}")
+                    lines = (folder / "log").read_text().strip().splitlines()
+                    raise UserError(f"{checkout}: hdpo train wrote no step: {lines[-1] if lines else 'no output'}")
                 time.sleep(0.01)
             return time.perf_counter() - began
         finally:
@@ -66,9 +69,9 @@ def first_step() -> float:
 
 
 def import_times(module: str) -> list[dict[str, Any]]:
-    """Packages that `import module` loads, by seconds: each with all it imports, and by itself; `module` first.
+    """Packages that `import module` loads: seconds of each with all it imports, and by itself; `module` first.
 
-    A package counts where it is first imported; what it imports counts in it and not again in the next.
+    A package counts where it is first imported, and not again for the next that imports it.
     """
     command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -89,9 +92,10 @@ def parse_import_times(text: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _seconds(command: list[str]) -> float:
+def seconds_of(command: list[str], **process: Any) -> float:
+    """Wall seconds of a process; `process` are arguments of `subprocess.run`."""
     began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, **process)
     return time.perf_counter() - began
 
 

@@ -11,7 +11,7 @@ Result = dict[str, Any]
 
 
 def interval(row: dict[str, float]) -> str:
-    """A ratio with its 95 % interval."""
+    """A ratio with the interval or range that belongs to it."""
     return f"{row['ratio']:.2f} × [{row['low']:.2f}, {row['high']:.2f}]"
 
 
@@ -192,6 +192,25 @@ def gpu_section(gpu: Result) -> list[str]:
     return [_table(f"On {gpu['gpu'] or 'the CPU, tiny'}.", rows)]
 
 
+def versions_section(versions: Result) -> list[str]:
+    rows = [
+        {
+            "what": row["what"],
+            "new, s": f"{row['new_s']:.3f}",
+            "old, s": f"{row['old_s']:.3f}",
+            "new / old [least, greatest]": interval(row),
+        }
+        for row in versions["rows"]
+    ]
+    names = {name: f"{(commit or 'unknown')[:7]}" for name, commit in versions["commits"].items()}
+    drawn = versions["tokens"]
+    title = (
+        f"Version {names['new']} (new) beside {names['old']} (old), {versions['rounds']} rounds in turns;"
+        f" {drawn['new']:,.0f} and {drawn['old']:,.0f} tokens a step; {versions['cliffs']} prompts forced to be cliffs."
+    )
+    return [_table(title, rows)]
+
+
 SECTIONS: dict[str, Callable[[Result], list[str]]] = {
     "peers": peers_section,
     "rollouts": rollouts_section,
@@ -202,4 +221,5 @@ SECTIONS: dict[str, Callable[[Result], list[str]]] = {
     "startup": startup_section,
     "whole": whole_section,
     "gpu": gpu_section,
+    "versions": versions_section,
 }

@@ -1,23 +1,26 @@
-"""Paired timing: contenders take turns, so that a slow minute of the machine falls on all of them alike."""
+"""Paired timing: contenders take turns, so that a slow minute of the machine hits all of them alike."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import numpy as np
 
+Key = TypeVar("Key", bound=Hashable)
 
-def alternate(cases: dict[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+
+def alternate(cases: dict[Key, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[Key, list[float]]:
     """Wall seconds of each case, `rounds` each; in every round each case runs once.
 
-    The order rotates and every other round is run backwards: neighbours, which share the machine's state most nearly,
-    go first equally often.
+    The order rotates, and every other round runs backwards. So neighbours, whose conditions are most alike, go first
+    equally often.
     """
     for _ in range(warmup):
         for run in cases.values():
             run()
     names = list(cases)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[Key, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         first = turn // 2 % len(names)
         order = names[first:] + names[:first]

@@ -1,11 +1,12 @@
-"""The whole workflow: how long the last one took, stage by stage, and how busy it kept the cores."""
+"""The whole workflow: how long its last run took, stage by stage, and how busy it kept the cores."""
 
 import json
 import os
 import sys
 from typing import Any
 
-from benchmarks.part import STUDY, run_part
+from benchmarks.part import run_part
+from benchmarks.side import STUDY
 from hdpo.report.cost import job_costs, stage_costs
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError
@@ -25,8 +26,8 @@ def read(study: Study, cores: int) -> dict[str, Any]:
     count in `other_s`: the wall time that the measured jobs do not fill.
 
     Raises:
-        UserError: the study has not been run to its end here, or its files say more work than the time can hold, as
-            copied ones do.
+        UserError: the study has not been run to its end here, or its files hold more work than fits into the time,
+            as copied ones do.
     """
     ends = [study.root / name for name in LAST]
     jobs = job_costs(study)

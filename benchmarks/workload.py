@@ -1,4 +1,4 @@
-"""What the contenders work on: the small world's study with models of several sizes, all in float32."""
+"""What the kit and its contenders work on: the small world's study with models of several sizes, in float32."""
 
 import shutil
 from collections import Counter
@@ -11,11 +11,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from benchmarks.side import STUDY
 from hdpo.study.study import Study, load_study
 from hdpo.tasks import Problem, Task
 from hdpo.tasks.scoring import Judged
-
-SMALL_STUDY = Path("config/small.yaml")
 
 
 @dataclass(frozen=True)
@@ -34,23 +33,26 @@ class Size:
 def write_study(size: Size, folder: Path, **train: Any) -> Path:
     """A GRPO study of this size under `folder`, with its base model; returns the study file.
 
-    It is the small world's study with the group's own mean as baseline, which is what other trainers have, and
-    without the extra logging of gradient norms. `train` replaces keys of its train section.
+    It is the small world's study with the group's own mean as baseline, as other trainers have it, and without the
+    logging of gradient norms. `train` replaces keys of its train section.
 
     Raises:
         UserError: not started where `config/small.yaml` is.
     """
-    small = load_study(SMALL_STUDY)
+    small = load_study(STUDY)
     base = random_base(size, small, folder / "base") if size.hidden else Path(small.base_path)
-    study = small.model_dump() | {"name": "bench", "pretrain": None}
+    study = small.model_dump() | {
+        "name": "bench",
+        "pretrain": None,
+        "methods": [{"method": "grpo", "baseline": "mean"}],
+    }
     study["model"]["path"] = str(base.resolve())
     study["train"] |= {
         "prompts_per_step": size.prompts,
         "rollouts_per_prompt": size.group,
-        "baseline": "mean",
         "log_gradient_norms": False,
     } | train
-    # A run cannot go without evaluation; on one problem it costs some milliseconds.
+    # A run has to be evaluated; on one problem this takes some milliseconds.
     study["task"]["problems"] |= {"development": 1, "validation": 1}
     study["evaluate"]["every"] = study["train"]["steps"]
     path = folder / "study.yaml"
@@ -80,7 +82,7 @@ def random_base(size: Size, small: Study, folder: Path) -> Path:
 
 
 def plain_model(path: str) -> nn.Module:
-    """The base model as transformers loads it, for those who are compared with the kit."""
+    """The base model as transformers loads it, for the tools that the kit is compared with."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
@@ -140,7 +142,7 @@ class KitScorer:
         if self.size.hidden:
             rewards = [parity(tokens) for tokens in completions]
         else:
-            rewards = self.scorer.score(problems, completions).flatten().tolist()
+            rewards = self.scorer.judge(problems, completions).rewards.flatten().tolist()
         return Judged(self.work.note([len(tokens) for tokens in completions], rewards), [], Counter())
 
 

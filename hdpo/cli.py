@@ -27,7 +27,7 @@ STAGES = {
     "audit": ("hdpo.audit.audit", "write_study_audit", "what the paper's reported numbers support by themselves"),
     "report": ("hdpo.report.pdf", "write_pdf", "the reproduction report as PDF"),
     "page": ("hdpo.report.page", "write_page", "one self-contained HTML summary"),
-    "bench": ("hdpo.report.cost", "write_bench", "where the time of a finished study went"),
+    "cost": ("hdpo.report.cost", "write_cost", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
 }
 # Modules that a core install lacks, and the extra that brings them.

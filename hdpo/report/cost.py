@@ -56,8 +56,8 @@ def write_cost_table(study: Study, stem: Path) -> None:
         write_table(stem, stages, [(f"{caption} at a time as there are cores.", shown.astype(str))])
 
 
-def write_bench(study: Study) -> Path:
-    """Write results/bench/<study>.json and print its tables.
+def write_cost(study: Study) -> Path:
+    """Write cost.json into the study's folder of results and print its tables.
 
     Raises:
         UserError: nothing has been run yet.
@@ -67,7 +67,7 @@ def write_bench(study: Study) -> Path:
         raise UserError(f"{study.root}: no finished run with benchmark files; run the workflow first")
     medians = steps.groupby("run").median(numeric_only=True).round(4).reset_index()
     print(stage_costs(jobs).round(1).to_string(index=False), medians.to_string(index=False), sep="\n\n")
-    out = Path("results/bench") / f"{study.name}.json"
+    out = study.root / "cost.json"
     tables = {"stages": stage_costs(jobs), "steps": medians, "jobs": jobs}
     write_json(
         out, provenance() | {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}

@@ -1,6 +1,7 @@
 """What produced a result: versions, processor, commit."""
 
 import platform
+import re
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,11 +20,11 @@ def provenance() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in OUTPUT))),
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--", ":/", *(f":(top,exclude){path}" for path in OUTPUT))),
     }
 
 
@@ -35,22 +36,24 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The processor's name, and its family and model: a virtual machine may hide the generation in the name."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        text = ""
+    name, family, model = (
+        re.search(rf"^{key}\s*:\s*(.+?)\s*$", text, re.M) for key in ("model name", "cpu family", "model")
+    )
+    if not name:
+        return platform.processor() or platform.machine()
+    return name[1] + (f" (family {family[1]}, model {model[1]})" if family and model else "")
 
 
-def _git(*arguments: str) -> str | None:
-    """Output of git on the source tree, None outside a repository."""
+def git(*arguments: str, folder: Path = Path(__file__).parent) -> str | None:
+    """Output of git on the source tree or on another folder's, None outside a repository."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

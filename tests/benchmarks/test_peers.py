@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from benchmarks import peers, rollouts
+from benchmarks.phases import update
 from benchmarks.trl import TurnTaker, make_trainer
 from benchmarks.workload import KitScorer, Size, Work, plain_model, trl_reward, write_study
-from hdpo.learning.policy_gradient import group_advantages
-from hdpo.learning.trainer import NO_DEMONSTRATIONS, Trainer
+from hdpo.learning.advantages import group_advantages
+from hdpo.learning.trainer import Trainer
 from hdpo.model.sequences import Sequences
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
@@ -120,7 +121,7 @@ def test_without_trl_one_line_says_so(monkeypatch, capsys, tmp_path):
 def test_trl_computes_the_same_advantages_and_gradient(study, tmp_path):
     """On the same rollouts and rewards the gradient of TRL's step, after clipping, is that of the kit's."""
     pytest.importorskip("trl")
-    trainer = Trainer(study.run("grpo", 1))
+    trainer = Trainer(study.run(study.runs[0], 1))
     rewards, lengths = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1]), torch.arange(1, 17)
     random = torch.Generator().manual_seed(0)
     completions = [torch.randint(2, 76, (length,), generator=random) for length in lengths.tolist()]
@@ -147,7 +148,7 @@ def test_trl_computes_the_same_advantages_and_gradient(study, tmp_path):
 
     sequences = Sequences(given["prompts"], completions)
     zeros = torch.zeros(int(lengths.sum()))
-    trainer.update(Rollouts(sequences, zeros, zeros), advantages, NO_DEMONSTRATIONS)
+    update(trainer, Rollouts(sequences, zeros, zeros), advantages)
     with torch.no_grad():
         for parameter in trainer.policy.parameters():  # saved in place of the weights, under transformers' names
             parameter.copy_(parameter.grad)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdpo.learning.metrics import StepLog
+from benchmarks.phases import update
 from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations
 from hdpo.learning.trainer import Trainer
 from hdpo.model.sequences import Sequences
@@ -31,22 +31,6 @@ def correct_demonstrations(trainer: Trainer, count: int = 3) -> Demonstrations:
         for prompt in (trainer.task.student_prompt, trainer.task.privileged_prompt)
     )
     return Demonstrations(student, teacher, len(problems), 0)
-
-
-def update(
-    trainer: Trainer, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations = NO_DEMONSTRATIONS
-) -> dict[str, Any]:
-    """Take the optimiser steps of one batch; returns losses, norms and ratios.
-
-    Advantages are of each rollout, [P, G] or [N]. Given as [N], equal rollouts are not taken together.
-    """
-    trainer.log, method = StepLog(), trainer.method
-    advantages = advantages if advantages.dim() == 2 else advantages[:, None]
-    for learn in trainer.updates():
-        learn.policy(method.surrogate, rollouts, advantages, method.clip)
-        if method.name == "hdpo":
-            learn.distill(method.divergence, demonstrations, method.top_k, method.distill_weight)
-    return trainer.log.updated
 
 
 def gradients(

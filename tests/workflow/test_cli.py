@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hdpo.cli import main
-from hdpo.report.cost import stage_costs, write_bench
+from hdpo.report.cost import stage_costs, write_cost
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_record
@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
         (["evaluate", "--run", "base", "--seed", "0"], {}, "results/smoke/base: no tokenizer.json there"),
         (["evaluate", "--run", "base", "--seed", "0"], {"train__backend": "vllm"}, "vLLM is not installed"),
         (["train", "--run", "grpo", "--seed", "1"], {"hardware__rollout_memory": 1.0}, "hardware.rollout_memory"),
-        (["bench"], {}, "no finished run"),
+        (["cost"], {}, "no finished run"),
         (["publish"], {}, "check.md: missing"),
         (["base"], {"train__steps": 0}, "train.steps"),
     ],
@@ -95,7 +95,7 @@ def test_costs_add_up_by_stage(folder):
     stages = stage_costs(jobs).set_index("stage")
     assert stages.loc["train"].tolist() == [2, 20.0, 40.0, 300.0]
     with pytest.raises(UserError, match="no finished run"):
-        write_bench(make_study(folder))
+        write_cost(make_study(folder))
 
 
 def test_readme_shows_the_committed_results(monkeypatch):
