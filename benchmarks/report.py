@@ -6,8 +6,8 @@ from typing import Any
 from benchmarks.figures import FIGURES
 from benchmarks.goals import goal_table
 from benchmarks.tables import SECTIONS
-from hdpo.render.formats import markdown, write_text
 from hdpo.render.style import save_figure
+from hdpo.render.table import make_table, to_markdown, write_text
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
 
@@ -22,7 +22,7 @@ def write_report(folder: Path) -> list[Path]:
         UserError: no part has been run, or a result is damaged.
     """
     results = read_results(folder)
-    goals = f"**{caption(results)}**\n\n{markdown(goal_table(results))}\n"
+    goals = to_markdown(make_table("goals", goal_table(results), caption(results))) + "\n"
     sections = [section for part in results for section in SECTIONS[part](results[part])]
     write_text(folder / "goals.md", goals)
     write_text(folder / "bench.md", "\n\n".join([goals.strip(), *sections]) + "\n")

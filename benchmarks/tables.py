@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.render.formats import markdown
+from hdpo.render.table import make_table, to_markdown
 
 Result = dict[str, Any]
 
@@ -22,7 +22,7 @@ def exponent(fit: dict[str, float]) -> str:
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> str:
-    return f"**{title}**\n\n{markdown(pd.DataFrame(rows))}"
+    return to_markdown(make_table("", pd.DataFrame(rows), title))
 
 
 def _percent(share: float | None) -> str:

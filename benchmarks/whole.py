@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from benchmarks.part import STUDY, run_part
-from hdpo.report.cost import job_costs, stage_costs
+from hdpo.report.job_costs import job_costs, stage_costs
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError
 

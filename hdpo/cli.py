@@ -26,8 +26,8 @@ STAGES = {
     "theory": ("hdpo.theory.checks", "write_study_theory", "check the paper's statements numerically"),
     "audit": ("hdpo.audit.audit", "write_study_audit", "what the paper's reported numbers support by themselves"),
     "report": ("hdpo.report.pdf", "write_pdf", "the reproduction report as PDF"),
-    "page": ("hdpo.report.page", "write_page", "one self-contained HTML summary"),
-    "bench": ("hdpo.report.cost", "write_bench", "where the time of a finished study went"),
+    "page": ("hdpo.report.web_page", "write_page", "one self-contained HTML summary"),
+    "bench": ("hdpo.report.job_costs", "write_bench", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
 }
 

@@ -17,7 +17,7 @@ rule tables:
             )
             for name in TABLES
         ],
-        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
+        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["json", "md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
     shell:
@@ -73,6 +73,7 @@ rule audit:
         study=STUDY,
     output:
         report(f"{ROOT}/audit/audit.csv", category="Audit", caption="captions/audit.rst", labels={"table": "audit"}),
+        f"{ROOT}/audit/audit.json",
         f"{ROOT}/audit/audit.md",
     log:
         f"{ROOT}/logs/audit.log",
@@ -92,6 +93,7 @@ rule statistics:
             caption="captions/statistics.rst",
             labels={"table": "runs"},
         ),
+        f"{ROOT}/statistics.json",
         f"{ROOT}/statistics.md",
         f"{ROOT}/statistics_claims.csv",
     log:
@@ -143,7 +145,7 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        "hdpo/report/page.html",
+        expand("hdpo/report/templates/page.{kind}", kind=["html", "css", "js"]),
         study=STUDY,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

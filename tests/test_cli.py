@@ -11,7 +11,7 @@ from conftest import ROOT, write_study
 from synthetic import make_study
 
 from hdpo.cli import main
-from hdpo.report.cost import stage_costs, write_bench
+from hdpo.report.job_costs import stage_costs, write_bench
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
 

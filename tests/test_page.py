@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reported_study import set_up_sources, verdicts, write_record, write_theory_table
+from reported_study import set_up_sources, verdicts, write_audit_page, write_record, write_theory_table
 from synthetic import make_study
 
-from hdpo.report.page import csp_hash, embedded_image, write_page
+from hdpo.report.web_page import csp_hash, embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 
@@ -140,8 +140,7 @@ def test_data_are_text_whatever_they_hold(study):
         for seed in study.seeds:
             write_record(study, run, seed, cpu=HOSTILE, commit=HOSTILE)
     write_theory_table(study, statement=HOSTILE, verdict="fails")
-    with (study.root / "audit" / "audit.md").open("a") as audit:
-        audit.write(f"\n{HOSTILE}\n")
+    write_audit_page(study, HOSTILE)
     text = write_page(study).read_text()
     assert text.count(html.escape("<script>document.title")) >= 4
     elements = Elements(text)

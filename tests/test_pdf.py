@@ -15,7 +15,6 @@ from synthetic import REPOSITORY, make_study
 
 from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import reported_scores
-from hdpo.report.blocks import grouped, read_blocks, stacked, tables_of
 from hdpo.report.captions import FIGURES
 from hdpo.report.content import report_data
 from hdpo.report.origins import origins, parameter_count
@@ -200,28 +199,6 @@ def test_origins_by_hand(study):
     found = origins(study)
     assert [row["machine"] for row in found["runs"][:4]] == [1, 2, None, 1]
     assert found["dirty"] and found["complete"] == 20 and found["runs"][2]["status"] == "no run.json"
-
-
-def test_blocks_of_a_markdown_page(study):
-    blocks = read_blocks(study.root / "audit" / "audit.md")
-    assert [block["kind"] for block in blocks] == ["heading", "text", "heading", "table", "list", "image"]
-    (table,) = tables_of(blocks)
-    assert table["caption"] == "A caption with code." and table["rows"] == [["a | b", "+1.2"]]
-    assert table["numeric"] == [False, True]
-    assert blocks[4]["items"] == ["one item", "another over two lines"]
-    assert read_blocks(Path("nowhere.md")) is None
-    Path("ragged.md").write_text("| a | b |\n|---|---|\n| 1 |\n")
-    with pytest.raises(UserError, match=r"ragged\.md: a table's rows differ"):
-        read_blocks(Path("ragged.md"))
-
-
-def test_differences_are_stacked_and_protocols_grouped():
-    table = {"head": ["method", "greedy", "Δ greedy"], "rows": [["GRPO", "57.0", "—"], ["H", "58.0", "+1.0"]]}
-    table = stacked(table | {"numeric": [False, True, True]})
-    assert table["head"] == ["method", "greedy"] and table["rows"] == [["GRPO", "57.0"], ["H", "58.0\n+1.0"]]
-    table = grouped({"head": ["method", "greedy best", "greedy last", "pass@4: Table 1"], "rows": []})
-    assert table["head"] == ["method", "best", "last", "Table 1"]
-    assert [(group["title"], group["span"]) for group in table["groups"]] == [("", 1), ("greedy", 2), ("pass@4", 1)]
 
 
 def test_reasons_state_what_decided(study):

@@ -31,7 +31,7 @@ from hdpo.claims.overhead import fit_overhead, overhead_steps
 from hdpo.claims.reader import Outcomes
 from hdpo.claims.reported import reported_facts, reported_scores
 from hdpo.claims.results import Comparison, Results, compare, summarise, write_summary
-from hdpo.render.formats import latex, points
+from hdpo.render.formats import points
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.system.errors import UserError
@@ -268,10 +268,14 @@ def test_equivalence_rule(pooled, verdict):
 
 
 def test_theory_rule():
-    claim = Theory(id="t", statement="s", where="w", quantity="q", rule="theory", statements=("Lemma 1", "Prop. 2"))
-    table = pd.DataFrame({"statement": ["Lemma 1: …", "Prop. 2: …"], "verdict": ["holds", "holds with limits"]})
+    claim = Theory(id="t", statement="s", where="w", quantity="q", rule="theory", checks=("lemma-1.bound", "prop-2"))
+    ids = ["lemma-1.bound", "prop-2.limit.rate", "lemma-1.bounds"]  # the last is neither one of them nor below one
+    table = pd.DataFrame({"id": ids, "verdict": ["holds", "holds with limits", "fails"]})
     assert theory_verdict(claim, table) == ("reproduced", "2 of 2 checks hold")
-    assert theory_verdict(claim, table.assign(verdict=["holds", "fails"])) == ("contradicted", "1 of 2 checks hold")
+    assert theory_verdict(claim, table.assign(verdict=["holds", "fails", "holds"])) == (
+        "contradicted",
+        "1 of 2 checks hold",
+    )
     assert theory_verdict(claim, table[:1])[0] == "not run"
     assert theory_verdict(claim, None)[0] == "not run"
 
@@ -332,6 +336,11 @@ def test_claims_are_balanced_contrasts_with_a_rule_each(study):
         ("  where: abstract", "  were: abstract", "where: Field required"),
         ("- id: 1b", "- id: 1a", "each id may occur only once"),
         ("- id: 1a", "- id: [", "not valid YAML"),
+        (
+            "[prop-1.wording]",
+            "[prop-1.wordings]",
+            "claim 8b: no theory statement has the id prop-1.wordings; nearest: prop-1.wording$",
+        ),
     ],
 )
 def test_malformed_claims_are_refused(study, old, new, message):
@@ -399,7 +408,7 @@ def test_everything_is_written_and_a_rerun_writes_the_same_bytes(study):
     assert first == write()
     names = {name.removeprefix(f"{study.root}/") for name in first}
     assert {
-        f"tables/{t}.{kind}" for t in ("table1", "table1_paper", "table2") for kind in ("csv", "md", "tex")
+        f"tables/{t}.{kind}" for t in ("table1", "table1_paper", "table2") for kind in ("csv", "json", "md", "tex")
     } <= names
     figures = ("learning_curves", "tradeoff", "cliffs", "pass_at_k")
     assert {f"figures/{f}.{kind}" for f in figures for kind in ("png", "pdf")} <= names
@@ -431,8 +440,7 @@ def test_tables_hold_the_numbers_and_latex_is_escaped(study):
         assert tex.isascii() and tex.count(r"\toprule") == tex.count(r"\bottomrule") >= 1
 
 
-def test_latex_escapes_and_points():
-    assert r"50\% \& a\_b & $-$1 \\" in latex(pd.DataFrame({"x": ["50% & a_b"], "y": ["−1"]}))
+def test_points():
     assert points(0.0123, -0.004, 0.028) == "+1.2 [−0.4, +2.8]"
     assert points(-0.0001) == "0.0" and points(float("nan")) == "—"
 

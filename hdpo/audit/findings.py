@@ -4,7 +4,8 @@ import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import points, run_label
+from hdpo.render.formats import points
+from hdpo.render.runs import run_label
 
 COLUMNS = ["section", "finding", "value"]
 

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.reader import Reader
+from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import bootstrap
 from hdpo.study.study import BASE_RUN, Study, content_hash
 from hdpo.system.files import write_atomic
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
-BASELINE = "grpo"
 RESAMPLES, BOOTSTRAP_SEED = 2000, 0
 COLUMNS = [
     *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from hdpo.claims.results import BASELINE, Results, summarise
-from hdpo.render.formats import metric_label, run_label
+from hdpo.render.formats import metric_label
+from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, tradeoff_frame
 from hdpo.report.run_style import HUES, LINES, color, draw_legend, look, marker, shown_with, teachers_of

@@ -6,8 +6,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hdpo.claims.reader import Reader
-from hdpo.render.formats import NOT_RUN, run_label
+from hdpo.render.formats import NOT_RUN, thousands
+from hdpo.render.runs import run_label
+from hdpo.render.table import Table, make_table
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, sha256
@@ -45,6 +49,24 @@ def origins(study: Study) -> dict[str, Any]:
         "seconds": round(sum(seconds)) if seconds else None,
         "base": base_model(study),
     }
+
+
+def runs_table(found: dict[str, Any]) -> Table:
+    """Every training run, from `origins`."""
+    rows = []
+    for run in found["runs"]:
+        resumed = f" (resumed after step {run['resumed']})" if run["resumed"] else ""
+        row = {"run": run["label"], "seed": run["seed"], "configuration": run["hash"], "state": run["status"] + resumed}
+        row |= {"machine": run["machine"] or "—", "commit": (run["commit"] or "—")[:10]}
+        row["commit"] += " (dirty)" if run["dirty"] else ""
+        row["started (UTC)"] = (run["started"] or "—")[:16].replace("T", " ")
+        row |= {"wall, s": thousands(run["seconds"]), "rollout tokens": thousands(run["rollout_tokens"])}
+        rows.append(row | {"privileged tokens": thousands(run["privileged_tokens"])})
+    caption = (
+        "Every training run. Tokens are those sampled in training, for policy rollouts and under the privileged prompt."
+    )
+    words = ["run", "configuration", "state", "commit", "started (UTC)"]
+    return make_table("runs", pd.DataFrame(rows), caption, words=words)
 
 
 def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from hdpo.claims.results import BASELINE
-from hdpo.render.formats import run_label
+from hdpo.render.runs import run_label
 from hdpo.render.style import PALETTE
 from hdpo.study.study import BASE_RUN
 
