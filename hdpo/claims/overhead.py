@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.reader import Reader
-from hdpo.claims.results import BASELINE
+from hdpo.render.runs import parse_run
 from hdpo.study.study import Study
 
 LEAST_STEPS = 20
@@ -35,7 +35,7 @@ def overhead_steps(study: Study, reader: Reader) -> pd.DataFrame:
     frames = []
     for run in study.runs:
         for seed in study.seeds:
-            metrics = None if run == BASELINE else reader.metrics(run, seed)
+            metrics = reader.metrics(run, seed) if parse_run(run).method == "hdpo" else None
             if metrics is None:
                 continue
             distilled = FORWARD_PASSES["demonstration"] * metrics["tokens.distill"]

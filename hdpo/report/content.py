@@ -50,7 +50,6 @@ def report_data(study: Study) -> dict[str, Any]:
         "study": study.name,
         "config": study.model_dump(mode="json"),
         "paper": load_study(PAPER_CONFIG).model_dump(mode="json"),
-        "runs": [run_label(run) for run in study.runs],
         "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,

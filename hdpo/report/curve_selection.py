@@ -54,7 +54,7 @@ def curve_selection(results: Results) -> pd.DataFrame:
     rows = []
     for metric in metric_names(results.study):
         chosen = {protocol: results.scores(protocol, metric) for protocol in ("best", "last", "selected")}
-        for run in results.study.runs:
+        for run in results.runs:
             curves = [curve for (name, _), curve in results.training.items() if name == run]
             if not curves:
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from hdpo.claims.extra import extra_seeds
 from hdpo.claims.reader import Reader
 from hdpo.render.formats import NOT_RUN, thousands
 from hdpo.render.runs import run_label
@@ -20,28 +21,31 @@ MACHINE = ("versions", "cpu", "gpu", "threads", "processes")  # what makes two r
 
 
 def origins(study: Study) -> dict[str, Any]:
-    """The study's identity, one row per planned run, the distinct machines and commits, and the base model.
+    """The study's identity, one row per planned or extra run, the distinct machines and commits, and the base model.
 
     Raises:
         UserError: a record is damaged, or of another run or configuration; names the file.
     """
     reader, rows, records = Reader(study), [], []
-    for name in study.runs:
-        for seed in study.seeds:
-            record = run_record(study, name, seed)
-            rows.append(_row(study, reader, name, seed, record))
-            records += [record] if record else []
+    planned = [(name, seed) for name in study.runs for seed in study.seeds]
+    extra = [(name, seed) for name, seeds in extra_seeds(study).items() for seed in seeds]
+    for key in [*planned, *extra]:
+        record = run_record(study, *key)
+        rows.append(_row(study, reader, *key, record))
+        records += [record] if record else []
+        if key in extra:
+            rows[-1]["status"] = "extra"
     machines = _distinct([{key: record.get(key) for key in MACHINE} for record in records])
-    for row, machine in zip([row for row in rows if row["status"] == "complete"], records, strict=True):
-        row["machine"] = 1 + machines.index({key: machine.get(key) for key in MACHINE})
+    for row, record in zip([row for row in rows if row["status"] in ("complete", "extra")], records, strict=True):
+        row["machine"] = 1 + machines.index({key: record.get(key) for key in MACHINE})
     seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
     return {
         "study": study.name,
         "config_hash": study.identity,
         "seeds": list(study.seeds),
         "runs": rows,
-        "complete": len(records),
-        "planned": len(rows),
+        "complete": len(records) - len(extra),
+        "planned": len(planned),
         "machines": machines,
         "commits": _distinct([record.get("commit") for record in records]),
         "dirty": any(record.get("dirty") for record in records),

@@ -22,7 +22,7 @@ def pass_at_k_statistics(results: Results) -> pd.DataFrame:
     difficulty fitted to the run's counts); posterior mean with its 95 % credible interval (same problems and weights).
     """
     rows, n = [], results.study.evaluate.test_samples
-    for run in [BASE_RUN, *results.study.runs]:
+    for run in [BASE_RUN, *results.runs]:
         counts = [o.samples.sum(axis=-1, dtype=np.int64) for (name, _), o in results.final.items() if name == run]
         if not counts:
             continue

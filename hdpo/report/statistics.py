@@ -53,7 +53,7 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
 
 
 def run_statistics(results: Results) -> pd.DataFrame:
-    """One row per HDPO run × metric, final weights on the test problems, over the seeds shared with GRPO.
+    """One row per run but GRPO × metric, final weights on the test problems, over the seeds shared with GRPO.
 
     Missing runs have 0 seeds and no numbers; what needs two seeds is nan with one.
     """
@@ -61,7 +61,7 @@ def run_statistics(results: Results) -> pd.DataFrame:
     metrics = [metric for metric in metric_names(results.study) if not metric.startswith("any@")]
     for metric in metrics:
         scores = results.scores("test", metric)
-        for run in results.study.runs[1:]:
+        for run in (run for run in results.runs if run != BASELINE):
             seeds = sorted(set(scores.get(run, {})) & set(scores.get(BASELINE, {})))
             row = {"run": run, "metric": metric, "seeds": len(seeds)}
             if seeds:

@@ -56,7 +56,8 @@ def wide_scores(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     for run in dict.fromkeys(summary["run"]):
         test, trained = cells.loc[(run, "greedy", "test")], run != BASE_RUN
         row = {"run": run, "seeds": test["seeds"], "status": test["status"], "problems": test["problems"]}
-        row["training status"] = cells.loc[(run, "greedy", "best"), "status"] if trained else None
+        training = cells.loc[(run, "greedy", "best")] if trained else {"status": None, "seeds": None}
+        row |= {f"training {name}": training[name] for name in ("status", "seeds")}
         for metric in _metrics(study):
             test = cells.loc[(run, metric, "test")]
             row |= {f"{metric} test": test["mean"]}
@@ -69,8 +70,8 @@ def wide_scores(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
 
 def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     """Test scores and differences to GRPO, grouped by metric, from `wide_scores`."""
-    seeds = wide["status"].where(wide["status"] != "complete", wide["seeds"].astype(str))
-    columns, groups = [wide["run"].map(run_label).rename("method"), seeds.rename("seeds")], ["", ""]
+    seeds = [_seeds(*pair) for pair in zip(wide["status"], wide["seeds"], strict=True)]
+    columns, groups = [wide["run"].map(run_label).rename("method"), pd.Series(seeds, name="seeds")], ["", ""]
     for metric in _metrics(study):
         columns.append(wide[f"{metric} test"].map(percent).rename("%"))
         ends = wide[[f"{metric} diff", f"{metric} diff_low", f"{metric} diff_high"]].astype(float)
@@ -81,14 +82,19 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
         " Δ is the difference to GRPO in points with its paired 95 % bootstrap interval."
         f" pass@k comes from {study.evaluate.test_samples} samples per problem."
     )
-    return make_table("headline", pd.concat(columns, axis=1), caption, groups=groups)
+    extra = (
+        ["Extra runs were made by hand, outside the study's list."]
+        if set(wide["run"]) - {BASE_RUN, *study.runs}
+        else []
+    )
+    return make_table("headline", pd.concat(columns, axis=1), caption, groups=groups, notes=extra)
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
     """Validation scores by the checkpoint that is scored, grouped by metric, from `wide_scores`."""
-    wide = wide[wide["run"] != BASE_RUN]
-    status = wide["training status"].replace({"complete": str(len(study.seeds))})
-    columns, groups = [wide["run"].map(run_label).rename("method"), status.rename("seeds")], ["", ""]
+    wide = wide[wide["run"] != BASE_RUN].reset_index(drop=True)
+    seeds = [_seeds(*pair) for pair in zip(wide["training status"], wide["training seeds"], strict=True)]
+    columns, groups = [wide["run"].map(run_label).rename("method"), pd.Series(seeds, name="seeds")], ["", ""]
     for metric in _metrics(study):
         columns += [wide[f"{metric} {protocol}"].map(percent).rename(protocol) for protocol in TRAINING]
         groups += [metric_label(metric)] * len(TRAINING)
@@ -97,6 +103,11 @@ def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
         " (as the paper reports), last evaluation, and the one selected on the development problems."
     )
     return make_table("protocols", pd.concat(columns, axis=1), caption, groups=groups)
+
+
+def _seeds(status: str, seeds: int) -> str:
+    """What a table says of a run's seeds: their number where the run is complete, else its status."""
+    return f"{seeds:g} ({status})" if status.startswith("extra") else status.replace("complete", f"{seeds:g}")
 
 
 def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
