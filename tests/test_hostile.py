@@ -107,9 +107,8 @@ def test_a_study_path_with_shell_in_it_reaches_the_command_as_it_is(tmp_path):
     """A real job, with a command in place of `hdpo` that notes what it is given."""
     folder, name = config_fuzz.clone(tmp_path / "clone"), "a b'\"$(touch pwned);`touch pwned`;.yaml"
     (folder / name).write_text(yaml.safe_dump(tiny(name="quoted")))
-    stub = (
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" > given\ntouch results/quoted/audit/audit.csv results/quoted/audit/audit.md\n"
-    )
+    outputs = " ".join(f"results/quoted/audit/audit.{kind}" for kind in ("csv", "json", "md"))
+    stub = f"#!/bin/sh\nprintf '%s\\n' \"$@\" > given\ntouch {outputs}\n"
     (folder / "tools").mkdir()
     (folder / "tools/hdpo").write_text(stub)
     (folder / "tools/hdpo").chmod(0o755)
@@ -222,7 +221,7 @@ def test_a_hostile_model_path_is_text_in_every_form(tmp_path, monkeypatch):
     set_up_sources(tmp_path)
     study = load_study(write_study(tmp_path, name="shown", model__path=path, pretrain=None))
     write_tables(study)
-    shown = r"</script> \textbackslash{}input x \$x\$ \#panic() *b* | \% \& \_ \textasciitilde{} \textasciicircum{}"
+    shown = r"/script\textgreater{} \textbackslash{}input x \$x\$ \#panic() *b* \textbar{} \% \& \_ \textasciitilde{}"
     assert shown in (study.root / "tables/table2.tex").read_text()
     text = write_page(study).read_text()
     assert "<script>alert" not in text and html.escape("<script>alert(1)</script>") in text

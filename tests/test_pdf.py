@@ -70,7 +70,7 @@ def test_the_text_holds_what_the_results_say(study):
         assert (f"{verdict} ({count} of {claimed})" in text) == (count > 0)
     assert "21 training runs took 22 minutes of wall time in sum, one process each, on Some CPU" in text  # 1302 s
     assert re.search(r"Of \d+ means of the committed run, \d+ are “identical” in this one \(Appendix F\)", text)
-    assert "10 parameters in all" in text and "Some CPU" in text and "A caption with code" in text
+    assert "10 parameters in all" in text and "Some CPU" in text and "A caption with `code`" in text
 
 
 def test_runs_of_several_processes_say_so(study):

@@ -38,7 +38,7 @@ def origins(study: Study) -> dict[str, Any]:
     machines = _distinct([{key: record.get(key) for key in MACHINE} for record in records])
     for row, record in zip([row for row in rows if row["status"] in ("complete", "extra")], records, strict=True):
         row["machine"] = 1 + machines.index({key: record.get(key) for key in MACHINE})
-    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    seconds = [row["seconds"] for row in rows if row["status"] == "complete" and row["seconds"] is not None]
     return {
         "study": study.name,
         "config_hash": study.identity,

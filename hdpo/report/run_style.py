@@ -118,7 +118,5 @@ def _members(family: str, runs: Sequence[str]) -> list[str]:
 
 def _levels(run: str, runs: Sequence[str]) -> list[tuple]:
     """Every level of the run's method among `runs`, from the lowest: HDPO's teachers share their λ."""
-    method = parse_run(run).method
-    return sorted(
-        {parse_run(r).level for r in [*runs, run] if r not in (BASE, BASELINE) and parse_run(r).method == method}
-    )
+    names = [parse_run(name) for name in [*runs, run] if name not in (BASE, BASELINE)]
+    return sorted({name.level for name in names if name.method == parse_run(run).method})

@@ -82,12 +82,9 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
         " Δ is the difference to GRPO in points with its paired 95 % bootstrap interval."
         f" pass@k comes from {study.evaluate.test_samples} samples per problem."
     )
-    extra = (
-        ["Extra runs were made by hand, outside the study's list."]
-        if set(wide["run"]) - {BASE_RUN, *study.runs}
-        else []
-    )
-    return make_table("headline", pd.concat(columns, axis=1), caption, groups=groups, notes=extra)
+    has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
+    notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
+    return make_table("headline", pd.concat(columns, axis=1), caption, groups=groups, notes=notes)
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:

@@ -16,7 +16,7 @@ from hdpo.render.runs import family_label, parse_run, run_label
         ("grpo-kl-0.01", "grpo-kl", (0.01,), (), "grpo-kl, 0.01"),
         ("grpo+clip=0.1", "grpo", (), ("clip=0.1",), "GRPO, clip = 0.1"),
         ("toy-3", "toy", (3.0,), (), "toy, 3"),
-        ("toy-3-0.5+eps=1e+2+deep=yes", "toy", (3.0, 0.5), ("eps=1e+2", "deep=yes"), "toy, 3, 0.5, eps = 1e+2, deep = yes"),
+        ("toy-3-0.5+eps=1e+2+a=b", "toy", (3.0, 0.5), ("eps=1e+2", "a=b"), "toy, 3, 0.5, eps = 1e+2, a = b"),
         ("7", "7", (), (), "7"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Figures and styles for any list of arms: no HDPO at all, one arm, twelve arms of six methods."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +39,7 @@ def draw_all(runs: list[str]) -> list:
     ]
     for figure in figures:
         figure.canvas.draw()
+        plt.close(figure)
     return figures
 
 
