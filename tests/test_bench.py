@@ -285,9 +285,9 @@ def test_the_report_says_which_goals_are_met_and_what_was_not_run(tmp_path):
         "exponent against rollouts per prompt, attention apart": "yes",
         "the same against response length": "no",
         "Snakemake's dry run with 1,000 runs": "yes",
-        "`make reproduce`": "—",
-        "`hdpo --help`": "yes",
-        "start of `hdpo train` to the end of its first step": "no",
+        "make reproduce": "—",
+        "hdpo --help": "yes",
+        "start of hdpo train to the end of its first step": "no",
     }
     assert {path.name for path in tmp_path.glob("*.png")} == {"step_time.png", "growth.png"}
     assert "TRL 1.16" in (tmp_path / "bench.md").read_text()

@@ -49,7 +49,7 @@ def learning_curves(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
                 _band(axis, part[part["run"] == run], "value", run, runs)
             axis.yaxis.set_major_formatter(PERCENT)
             axis.yaxis.set_major_locator(MaxNLocator(5))
-        row[0].set_ylabel(f"{title}\nvalidation, %")
+        row[0].set_ylabel(title.replace(", ", ",\n") + "\nvalidation, %")
     for metric, top, bottom in zip(metrics, axes[0], axes[-1], strict=True):
         top.set_title(metric_label(metric))
         bottom.set_xlabel("training step")
