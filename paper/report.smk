@@ -1,6 +1,7 @@
 # From the summary to what people read: tables, figures, theory, audit, verdicts, the PDF report and the web page.
 # Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, study) it uses.
 TABLES = ["headline", "table1", "table1_paper", "table2"]
+PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 
 
@@ -127,7 +128,8 @@ rule report:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("paper/{name}", name=["report.typ", "style.typ", "references.yml"]),
+        expand("paper/{name}.typ", name=PARTS),
+        "paper/references.yml",
         study=STUDY,
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),

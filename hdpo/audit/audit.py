@@ -33,7 +33,7 @@ VALIDATION_SIZES = (256, PROBLEMS)
 
 @dataclass(frozen=True)
 class Audit:
-    """Every table of the audit as numbers, and the beta difficulty that some of them assume."""
+    """Every table of the audit as numbers, with the beta difficulty that some of them assume."""
 
     difficulty: Difficulty
     sizes: pd.DataFrame

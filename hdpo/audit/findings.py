@@ -1,4 +1,4 @@
-"""The audit's findings, one line each, worked out from its tables."""
+"""The findings of the audit, one line each, derived from its tables."""
 
 import pandas as pd
 

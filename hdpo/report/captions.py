@@ -1,4 +1,4 @@
-"""What each figure shows, in words: title, caption, and a text for those who cannot see it."""
+"""The words of each figure: title, caption, and an alternative text for readers who cannot see it."""
 
 from hdpo.report.reasons import LEVEL
 
@@ -7,8 +7,8 @@ INTERVALS = f"{100 * LEVEL:g} % intervals"
 # Stem below the study's folder: title, caption, alternative text. Captions say what is drawn, never how it came out.
 FIGURES: dict[str, tuple[str, str, str]] = {
     "figures/tradeoff": (
-        "What λ trades",
-        "Greedy accuracy against pass@8, both as differences to GRPO in points. Left: this study's final weights on"
+        "Greedy accuracy against pass@8",
+        "Both as differences to GRPO in points. Left: this study's final weights on"
         f" the test problems, with paired {INTERVALS}. Right: the paper's entries, best over training, one seed"
         " (hollow: its second hardware run). Lines join the runs of one method by growing λ, from GRPO on.",
         "Two scatter plots with GRPO at the origin: this study's HDPO runs with error bars, and the paper's entries.",

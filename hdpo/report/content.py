@@ -1,4 +1,4 @@
-"""Everything that the PDF and the web page say about a study, read from its results; what is missing stays None."""
+"""Everything that the PDF and the web page say about a study, read from its results; missing parts are None."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The paper's Table 2: every hyperparameter, the paper's value beside this study's, read from their configs."""
+"""The paper's Table 2: every hyperparameter with the paper's value and this study's, read from their study files."""
 
 from collections.abc import Callable
 from typing import Any

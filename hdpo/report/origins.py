@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: every training run's record, what the machines had, and the base model."""
+"""Where the numbers of a study come from: the record of every training run, the machines, and the base model."""
 
 import json
 import math

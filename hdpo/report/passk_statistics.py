@@ -1,4 +1,4 @@
-"""pass@k of every run with its sampling error and its posterior: what the drawn samples alone leave open."""
+"""pass@k of every run with its sampling error and posterior: the uncertainty that the drawn samples leave."""
 
 import numpy as np
 import pandas as pd

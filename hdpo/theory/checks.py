@@ -81,7 +81,7 @@ def write_theory(out_dir: str | Path, gaps: pd.DataFrame | None = None) -> pd.Da
     for stem, figure in draw_figures(gaps).items():
         save_figure(figure, out_dir / stem)
     write_text(out_dir / "theory.md", document_markdown(theory_page(table)))
-    # Last: its presence says that all is written.
+    # Written last: if it is there, everything is.
     write_text(out_dir / "theory.csv", table.to_csv(index=False))
     return table
 

@@ -19,7 +19,7 @@ def random_logits(n_pairs: int = 20_000, n_vocabulary: int = 50, seed: int = 6) 
 
 
 def lemma_rows() -> list[dict]:
-    """Lemma 1 and its sharper form on random logits, and how tight optimisation can make them."""
+    """Lemma 1 and its sharper form on random logits, and how close to them an optimiser can get."""
     logits, shifted = random_logits()
     divergence = kl_between_logits(logits, shifted)
     plain, sharp = bounds.max_bound(logits, shifted), bounds.range_bound(logits, shifted)
@@ -75,7 +75,7 @@ def counter_example(bandit: Bandit | None = None) -> dict[str, float]:
 
 
 def proposition1_rows() -> list[dict]:
-    """Proposition 1 on random linear models, and what its comparison of two bounds does not say."""
+    """Proposition 1 on random linear models, and a counter-example to its wording."""
     pairs, example = model_pairs(), counter_example()
     same, cross = pairs["same_kl"] / pairs["lipschitz_bound"], pairs["cross_kl"] / pairs["cross_bound"]
     bound = (pairs["same_bound"] / pairs["cross_bound"]).max()

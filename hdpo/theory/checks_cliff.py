@@ -46,7 +46,7 @@ def gradient_rows() -> list[dict]:
 
 
 def waiting_rows(repetitions: int = 400) -> list[dict]:
-    """Steps to the first non-zero update, simulated step by step against the geometric mean wait."""
+    """Steps to the first non-zero update: simulated step by step, compared with the mean of the geometric wait."""
     rng = np.random.default_rng(3)
     rows = []
     for method, teacher in (
@@ -67,7 +67,7 @@ def waiting_rows(repetitions: int = 400) -> list[dict]:
 
 
 def climb_rows(repetitions: int = 20) -> list[dict]:
-    """Steps from p to 1/2: the mean-field formula against simulated runs, and how they grow as p falls."""
+    """Steps from p to 1/2: the mean-field formula compared with simulated runs, and their growth as p falls."""
     rng = np.random.default_rng(4)
     rows = []
     for method, tokens, start in (("grpo", 1, 1e-3), ("grpo", 8, 1e-6), ("hdpo", 1, 1e-2), ("hdpo", 8, 1e-6)):

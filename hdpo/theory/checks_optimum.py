@@ -13,7 +13,7 @@ INTERIOR_BETAS = np.array([0.2, 1.0, 10.0, 100.0, 1e3, 1e4])  # no optimal proba
 
 
 def optimum_rows() -> list[dict]:
-    """π*_β in closed form against its value, two kinds of gradient ascent and two convex solvers."""
+    """π*_β in closed form, compared with its value, two kinds of gradient ascent and two convex solvers."""
     bandit = example_bandit()
     ref, reward = bandit.student_logp(), bandit.reward
     success = success_probability(ref, reward)
@@ -74,7 +74,7 @@ def limit_rows() -> list[dict]:
 
 
 def rejection_rows() -> list[dict]:
-    """R = 1 rejection sampling: rate, fit, and cost, each a test at the error rate of the table."""
+    """R = 1 rejection sampling: rate, fit and cost, each tested at the error rate of the table."""
     bandit, rng = example_bandit(), np.random.default_rng(1)
     ref, reward = bandit.student_logp(), bandit.reward
     target = condition_on_success(ref, reward)

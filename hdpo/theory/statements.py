@@ -1,4 +1,4 @@
-"""The statements under test with their ids, one row of the theory table, and the table as it is read and shown.
+"""The statements under test with their ids, and the theory table: how a row is made, read back and shown.
 
 verdict   "holds"               the error is within the tolerance
           "holds with limits"   the same, but only under the condition that the statement names
