@@ -175,7 +175,7 @@ class Update:
         rows, counts = teacher.distinct(list(range(len(teacher))))
         batches = [rows for rows, _ in learner.micro_batches(teacher, rows, counts)]
         shown = [teacher.select(rows) for rows in batches]
-        targets = iter(learner.teacher.targets(shown, top_k) if learner.teacher else [])
+        targets = iter(learner.teacher.targets(shown, top_k) if shown and learner.teacher else [])
 
         def value(batch: Sequences, rows: list[int], weights: Tensor) -> Tensor:
             hidden = completion_hidden(learner.policy, student.select(rows))

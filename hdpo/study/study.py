@@ -7,8 +7,8 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, f
 
 from hdpo.study.identity import content_hash, files_hash, weights_hash
 from hdpo.study.method import Method
-from hdpo.study.old_form import refuse_old_form
 from hdpo.study.plain_yaml import read_yaml
+from hdpo.study.raw import find_places, refuse_old_form
 from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
     Evaluate,
@@ -144,7 +144,7 @@ class Study(Section):
     def base_hash(self) -> str:
         """Identity of the base model's evaluation: its weights, or the config that trains them."""
         trained = self.pretrain_hash if self.model.path is None else None
-        return content_hash([self.base_path, self.model.revision, self.base_weights, trained])
+        return content_hash([self.base_weights or self.base_path, self.model.revision, trained])
 
     @property
     def pretrain_hash(self) -> str:
@@ -200,6 +200,8 @@ class Run(Section):
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
         kept["pretrain"] = study["pretrain"] if self.study.model.path is None else None
         kept["base_weights"] = self.study.base_weights
+        if self.study.base_weights is not None:  # the weights say more than the folder that holds them
+            kept["model"].pop("path")
         return kept | {"method": self.method.described, "seed": self.seed}
 
     @property
@@ -233,6 +235,7 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(raw, dict):
         raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
     refuse_old_form(path, raw)
+    find_places(raw, Path(path))
     try:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:
