@@ -1,5 +1,6 @@
 """What happens to a study file before it is validated: its old form is refused, its places are found."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ def find_places(raw: dict[str, Any], study: Path) -> None:
     """
     for section, key in PLACES:
         place = raw[section].get(key) if isinstance(raw.get(section), dict) else None
-        if not isinstance(place, str) or not place or Path(place).exists():
-            continue
-        beside = [folder / place for folder in (study.parent, study.parent.parent)]
-        raw[section][key] = next((str(found.resolve()) for found in beside if found.exists()), place)
+        if isinstance(place, str) and place and not os.path.exists(place):  # unlike Path, silent about impossible names
+            beside = [folder / place for folder in (study.parent, study.parent.parent)]
+            raw[section][key] = next((str(found.resolve()) for found in beside if os.path.exists(found)), place)
