@@ -141,6 +141,7 @@ def own_lines(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if not line.startswith("run ")]  # but for progress
 
 
+@pytest.mark.slow
 def test_stopped_killed_and_resumed_on_one_rank(tmp_path, monkeypatch):
     """SIGTERM saves the step in hand on both ranks together; SIGKILL of the command ends both; one process goes on."""
     monkeypatch.chdir(tmp_path)
