@@ -88,6 +88,13 @@ class Study(Section):
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):
             raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
+        if self.model.implementation == "small" and (
+            self.model.dtype != "float32" or self.train.gradient_checkpointing or self.hardware.gpus
+        ):
+            raise ValueError(
+                "model.implementation: small wants model.dtype float32, no train.gradient_checkpointing and no"
+                " hardware.gpus; write transformers"
+            )
         for method in self.methods:
             method.check(self)
         if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
@@ -144,7 +151,8 @@ class Study(Section):
     def base_hash(self) -> str:
         """Identity of the base model's evaluation: its weights, or the config that trains them."""
         trained = self.pretrain_hash if self.model.path is None else None
-        return content_hash([self.base_weights or self.base_path, self.model.revision, trained])
+        how = [self.model.dtype, self.model.implementation]
+        return content_hash([self.base_weights or self.base_path, self.model.revision, trained, how])
 
     @property
     def pretrain_hash(self) -> str:
