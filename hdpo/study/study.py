@@ -88,13 +88,10 @@ class Study(Section):
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):
             raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
-        if self.model.implementation == "small" and (
-            self.model.dtype != "float32" or self.train.gradient_checkpointing or self.hardware.gpus
-        ):
-            raise ValueError(
-                "model.implementation: small wants model.dtype float32, no train.gradient_checkpointing and no"
-                " hardware.gpus; write transformers"
-            )
+        beyond_small = self.model.dtype != "float32" or self.train.gradient_checkpointing or self.hardware.gpus
+        if self.model.implementation == "small" and beyond_small:
+            wants = "model.dtype float32, no train.gradient_checkpointing and no hardware.gpus"
+            raise ValueError(f"model.implementation: small wants {wants}; write transformers")
         for method in self.methods:
             method.check(self)
         if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
