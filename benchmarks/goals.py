@@ -115,7 +115,7 @@ GOALS: tuple[tuple[str, str, str, Callable[[Result], Finding]], ...] = (
     ),
     ("the same against response length", "≤ 1", "growth", _exponents("response length")),
     ("Snakemake's dry run with 1,000 runs", "< 20 s", "growth", _sweep),
-    ("`make reproduce`", "< 8 min", "whole", _reproduce),
-    ("`hdpo --help`", "< 0.5 s", "startup", _help),
-    ("start of `hdpo train` to the end of its first step", "< 6 s", "startup", _first_step),
+    ("make reproduce", "< 8 min", "whole", _reproduce),
+    ("hdpo --help", "< 0.5 s", "startup", _help),
+    ("start of hdpo train to the end of its first step", "< 6 s", "startup", _first_step),
 )

@@ -7,8 +7,8 @@ from benchmarks.figures import FIGURES
 from benchmarks.goals import goal_table
 from benchmarks.part import folder_name
 from benchmarks.tables import SECTIONS
-from hdpo.render.formats import markdown, write_text
 from hdpo.render.style import save_figure
+from hdpo.render.table import make_table, markdown_text, to_markdown, write_text
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
 
@@ -27,14 +27,14 @@ def write_report(out: Path) -> list[Path]:
         results = read_results(folder)
         processors[next(iter(results.values()))["cpu"]] = results
         sections = [section for part in results for section in SECTIONS[part](results[part])]
-        write_text(folder / "bench.md", "\n\n".join([f"**{caption(results)}**", *sections]) + "\n")
+        write_text(folder / "bench.md", "\n\n".join([f"**{markdown_text(caption(results))}**", *sections]) + "\n")
         for name, (part, draw) in FIGURES.items():
             if part in results:
                 save_figure(draw(results[part]), folder / name)
     if not processors:
         raise UserError(f"{out}: no results; run `python -m benchmarks` first")
     captions = " ".join(caption(results) for results in processors.values())
-    write_text(out / "goals.md", f"**{captions}**\n\n{markdown(goal_table(processors))}\n")
+    write_text(out / "goals.md", to_markdown(make_table("goals", goal_table(processors), captions)) + "\n")
     return sorted([*out.glob("*.md"), *out.glob("*/*.md"), *out.glob("*/*.png")])
 
 

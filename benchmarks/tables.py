@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.render.formats import markdown
+from hdpo.render.table import make_table, to_markdown
 
 Result = dict[str, Any]
 
@@ -22,7 +22,7 @@ def exponent(fit: dict[str, float]) -> str:
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> str:
-    return f"**{title}**\n\n{markdown(pd.DataFrame(rows))}"
+    return to_markdown(make_table("", pd.DataFrame(rows), title))
 
 
 def _percent(share: float | None) -> str:
@@ -85,7 +85,7 @@ def limits_section(limits: Result) -> list[str]:
     ]
     title = (
         f"A GRPO step of the small world against {limits['rate'] / 1e9:.0f} GFLOP/s, the float32 matrix rate of oneDNN"
-        f" (PyTorch's own `@`: {limits['default_rate'] / 1e9:.0f}; bfloat16: {limits['bfloat16_rate'] / 1e9:.0f})."
+        f" (PyTorch's own @: {limits['default_rate'] / 1e9:.0f}; bfloat16: {limits['bfloat16_rate'] / 1e9:.0f})."
     )
     accounts = [
         {
@@ -155,7 +155,7 @@ def startup_section(startup: Result) -> list[str]:
         {"import": row["module"], "seconds, with what it imports": f"{row['seconds']:.2f}"}
         for row in startup["imports"][:8]
     ]
-    return [_table("From process start.", rows), _table("The largest imports of `hdpo train`.", imports)]
+    return [_table("From process start.", rows), _table("The largest imports of hdpo train.", imports)]
 
 
 def whole_section(whole: Result) -> list[str]:
@@ -169,7 +169,7 @@ def whole_section(whole: Result) -> list[str]:
         for row in whole["rows"]
     ]
     title = (
-        f"`make reproduce`: {whole['wall_s']:.0f} s on {whole['cores']} cores; these jobs leave"
+        f"make reproduce: {whole['wall_s']:.0f} s on {whole['cores']} cores; these jobs leave"
         f" {whole['other_s']:.0f} s of them to others."
     )
     return [_table(title, rows)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.part import run_part
 from benchmarks.side import STUDY
-from hdpo.report.cost import job_costs, stage_costs
+from hdpo.report.job_costs import job_costs, stage_costs
 from hdpo.study.study import Study, load_study
 from hdpo.system.errors import UserError
 

@@ -26,8 +26,8 @@ STAGES = {
     "theory": ("hdpo.theory.checks", "write_study_theory", "check the paper's statements numerically"),
     "audit": ("hdpo.audit.audit", "write_study_audit", "what the paper's reported numbers support by themselves"),
     "report": ("hdpo.report.pdf", "write_pdf", "the reproduction report as PDF"),
-    "page": ("hdpo.report.page", "write_page", "one self-contained HTML summary"),
-    "cost": ("hdpo.report.cost", "write_cost", "where the time of a finished study went"),
+    "page": ("hdpo.report.web_page", "write_page", "one self-contained HTML summary"),
+    "cost": ("hdpo.report.job_costs", "write_cost", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
 }
 # Modules that a core install lacks, and the extra that brings them.

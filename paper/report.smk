@@ -2,6 +2,7 @@
 # Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, RESULTS, study) it uses.
 OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]
+PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 
 
@@ -19,7 +20,7 @@ rule tables:
             )
             for name in TABLES
         ],
-        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["md", "tex"]),
+        expand(f"{ROOT}/tables/{{table}}.{{kind}}", table=TABLES, kind=["json", "md", "tex"]),
     log:
         f"{ROOT}/logs/tables.log",
     params:
@@ -81,6 +82,7 @@ rule audit:
         study=STUDY,
     output:
         report(f"{ROOT}/audit/audit.csv", category="Audit", caption="captions/audit.rst", labels={"table": "audit"}),
+        f"{ROOT}/audit/audit.json",
         f"{ROOT}/audit/audit.md",
     log:
         f"{ROOT}/logs/audit.log",
@@ -103,6 +105,7 @@ rule statistics:
             caption="captions/statistics.rst",
             labels={"table": "runs"},
         ),
+        f"{ROOT}/statistics.json",
         f"{ROOT}/statistics.md",
         f"{ROOT}/statistics_claims.csv",
     log:
@@ -142,7 +145,8 @@ rule report:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("hdpo/paper/{name}", name=["report.typ", "style.typ", "references.yml"]),
+        expand("hdpo/paper/{name}.typ", name=PARTS),
+        "hdpo/paper/references.yml",
         study=STUDY,
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),
@@ -163,13 +167,13 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        "hdpo/report/page.html",
+        expand("hdpo/report/templates/page.{kind}", kind=["html", "css", "js"]),
         study=STUDY,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),
     log:
         f"{ROOT}/logs/page.log",
     params:
-        code=code_hash("hdpo.report.page"),
+        code=code_hash("hdpo.report.web_page"),
     shell:
         "hdpo page {input.study:q} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 import hdpo
-from conftest import ROOT
+from helpers.studies import ROOT
 
 
 @pytest.mark.parametrize("name", hdpo.__all__)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import hdpo
-from conftest import ROOT, write_study
 from hdpo.cli import EXTRAS
+from helpers.studies import ROOT, write_study
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = {"PIL": "pillow", "math_verify": "math-verify"}  # where the name is not the module's

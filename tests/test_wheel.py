@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, write_study
 from hdpo.study.study import load_study
+from helpers.studies import ROOT, write_study
 
 pytestmark = pytest.mark.slow
 

@@ -17,11 +17,12 @@ from hdpo.audit.significance import (
     required_sizes,
     selection_bias,
 )
-from hdpo.audit.tables import SECTIONS, blocks
+from hdpo.audit.tables import SECTIONS, audit_tables
 from hdpo.audit.tail import tail_checks
 from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import COLUMNS, PROBLEMS, reported_scores
-from hdpo.render.formats import markdown, write_table, write_text
+from hdpo.render.document import Document, Section, write_document
+from hdpo.render.table import make_table, write_table, write_text
 from hdpo.stats.selection import Difficulty
 from hdpo.study.study import Study
 
@@ -32,7 +33,7 @@ VALIDATION_SIZES = (256, PROBLEMS)
 
 @dataclass(frozen=True)
 class Audit:
-    """Every table of the audit as numbers, and the beta difficulty that some of them assume."""
+    """Every table of the audit as numbers, with the beta difficulty that some of them assume."""
 
     difficulty: Difficulty
     sizes: pd.DataFrame
@@ -72,30 +73,29 @@ def audit() -> Audit:
 
 
 def write_audit(out: Path) -> list[Path]:
-    """Write audit.md and audit.csv (findings), each table as .csv, .md and .tex, and the figures as PNG and PDF.
+    """Write audit.json, .md and .csv (findings), each table as .csv, .json, .md and .tex, and the figures.
 
     Raises:
         UserError: the paper's numbers or claims are missing or not what this version knows.
     """
     out, result = Path(out), audit()
-    summary, tables = findings(result), blocks(result)
-    page = f"# The reported numbers, audited\n\n{INTRODUCTION}\n\n## Findings\n\n{markdown(summary)}\n"
-    for section, names in SECTIONS.items():
-        page += f"\n## {section}\n"
-        for name in names:
-            data, caption, shown = tables[name]
-            write_table(out / name, data, [(caption, shown)])
-            page += f"\n**{caption}**\n\n{markdown(shown)}\n"
-    write_text(out / "audit.md", page)
+    summary, tables = findings(result), audit_tables(result)
+    for name, (numbers, table) in tables.items():
+        write_table(out / name, numbers, table)
+    found = make_table("findings", summary, words=summary.columns)
+    sections = [Section("", (INTRODUCTION,)), Section("Findings", tables=(found,))]
+    sections += [Section(title, tables=tuple(tables[name][1] for name in names)) for title, names in SECTIONS.items()]
+    write_document(out / "audit", Document("The reported numbers, audited", tuple(sections)))
     write_text(out / "audit.csv", summary.to_csv(index=False))
     figures = draw_figures(result, out)
-    kinds = [out / f"{name}.{kind}" for name in tables for kind in ("csv", "md", "tex")]
-    return sorted([out / "audit.md", out / "audit.csv", *kinds, *figures])
+    files = [out / f"{name}.{kind}" for name in tables for kind in ("csv", "json", "md", "tex")]
+    return sorted([*(out / f"audit.{kind}" for kind in ("csv", "json", "md")), *files, *figures])
 
 
 INTRODUCTION = (
-    "From the two tables of results that the paper prints, and nothing else: what the numbers themselves support, under"
-    " assumptions that each table states. Every entry is one training run with one seed, the best of its evaluations."
+    "This audit uses the paper's two tables of results and nothing else. It asks what the numbers themselves support,"
+    " under assumptions that each table states. Every entry is one training run with one seed, the best of its"
+    " evaluations."
 )
 
 

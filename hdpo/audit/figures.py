@@ -10,7 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import metric_label, run_label
+from hdpo.render.formats import metric_label
+from hdpo.render.runs import run_label
 from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.report.run_style import draw_legend, look, marker
 from hdpo.stats.proportions import difference_se

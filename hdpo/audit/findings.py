@@ -1,10 +1,11 @@
-"""The audit's findings, one line each, worked out from its tables."""
+"""The findings of the audit, one line each, derived from its tables."""
 
 import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import points, run_label
+from hdpo.render.formats import points
+from hdpo.render.runs import run_label
 
 COLUMNS = ["section", "finding", "value"]
 

@@ -40,9 +40,9 @@ def compatible_sizes(values: np.ndarray, most: int = MOST_PROBLEMS) -> pd.DataFr
 def granularity(reported: pd.DataFrame, difficulty: Difficulty, generator: np.random.Generator) -> pd.DataFrame:
     """The grid of 1/2048 against estimators that could have been used.
 
-    Columns: estimator, entries (what it is held against), share_on_grid (of its values, simulated on 2048 problems of
-    `difficulty` and rounded to four decimals), found (entries on the grid) and chance (that all
-    of them are).
+    Columns: estimator; entries (how many reported values it may explain); share_on_grid (of its own values, simulated
+    on 2048 problems of `difficulty` and rounded to four decimals); found (entries on the grid); chance (that all of
+    them are).
     """
     rows = []
     for estimator, columns, k, n in (

@@ -5,8 +5,8 @@ paired     the same problems; outcomes of two runs correlate with ρ over them. 
            value for it follows from the beta difficulty that has GRPO's own pass@4 and pass@8
 best       the same problems, fixed; each entry the maximum of E evaluations of a flat curve, so its error is the
            spread of a maximum. Sampling error alone: as if a second training run gave the same weights
-runs       the two hardware runs of each configuration as repeats: their spread, tables' means apart, is what
-           any difference is held against. Run-to-run error, as far as two runs with one seed show it
+runs       the two hardware runs of each configuration as repeats: a difference is compared with their spread
+           around the tables' means. This is run-to-run error, as far as two runs with one seed show it
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,12 @@
-"""The audit's tables as they are read: name, numbers, caption, and the same numbers in words."""
+"""The audit's tables: the numbers of each for the CSV, and the same numbers with a caption for readers."""
 
 import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import metric_label, run_label
+from hdpo.render.formats import metric_label
+from hdpo.render.runs import run_label
+from hdpo.render.table import Table, make_table
 
 SECTIONS = {
     "Granularity": ["granularity"],
@@ -16,9 +18,14 @@ SECTIONS = {
 }
 
 
-def blocks(audit) -> dict[str, tuple[pd.DataFrame, str, pd.DataFrame]]:
-    """By name: numbers for the CSV, caption, and what Markdown and LaTeX show, from an `hdpo.audit.audit.Audit`."""
-    return {
+WORDS = {"estimator", "claim", "quoted", "read as", "reading", "contrast", "agrees", "metric", "method", "as claimed"}
+WORDS |= {"statement"}
+
+
+def audit_tables(audit) -> dict[str, tuple[pd.DataFrame, Table]]:
+    """By name: numbers and what readers see of them, from an `hdpo.audit.audit.Audit`."""
+    tail = audit.tail.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    shown = {
         "granularity": (audit.granularity, _GRANULARITY, _granularity(audit.granularity)),
         "quoted": (audit.quoted, _QUOTED, _quoted(audit.quoted)),
         "quoted_ends": (audit.ends, _ENDS, _ends(audit.ends)),
@@ -27,43 +34,48 @@ def blocks(audit) -> dict[str, tuple[pd.DataFrame, str, pd.DataFrame]]:
         "significance_both": (audit.both, _BOTH, _both(audit.both)),
         "selection": (audit.selection, _selection_caption(audit), _selection(audit.selection)),
         "required": (audit.required, _REQUIRED, _required(audit.required)),
-        "tail": (audit.tail.astype(str), _TAIL, audit.tail.map(lambda v: f"{v:.4g}" if isinstance(v, float) else v)),
+        "tail": (audit.tail.astype(str), _TAIL, tail),
+    }
+    return {
+        name: (numbers, make_table(f"audit-{name.replace('_', '-')}", frame, caption, words=WORDS))
+        for name, (numbers, caption, frame) in shown.items()
     }
 
 
 _GRANULARITY = (
     f"Multiples of 1/{PROBLEMS} among the reported values, and the share that each way of estimating would give on"
-    f" {PROBLEMS} problems, simulated and rounded to four decimals; chance is that of all these entries."
+    f" {PROBLEMS} problems, simulated and rounded to four decimals. Chance: the probability that all these entries fit."
 )
 _QUOTED = (
-    "Ranges that the paper quotes, against the range of the differences they are about, read as absolute (points) and"
-    " as relative (%). It fits where both ends agree after rounding to one decimal."
+    "Ranges that the paper quotes, against the range of the differences that they are about, read as absolute (points)"
+    " and as relative (%). A range fits if both ends agree after rounding to one decimal."
 )
 _ENDS = "The ends of those ranges, and the single differences that round to them, absolute (points) or relative (%)."
 _CLAIMS = "Each claim's contrasts of the reported entries, absolute (points) and relative (%), and whether as claimed."
 _BOTH = (
-    "Both hardware runs as two repeats of each configuration: difference to GRPO in points, held against the spread"
-    " between repeats (two-way analysis of variance, runs × tables). Both repeats have one and the same seed. MDE: the"
-    " difference that this would find with 80 % power; seeds: per method, for the difference as it is and this spread."
+    "Both hardware runs as two repeats of each configuration: difference to GRPO in points, compared with the spread"
+    " between repeats (two-way analysis of variance, runs × tables). Both repeats have the same seed. MDE: the"
+    " difference that this comparison would find with 80 % power. Seeds: per method, to find the observed difference"
+    " given this spread."
 )
 _REQUIRED = (
-    "Problems on which one run of each would tell the reported difference from 0 with 80 % power at two-sided 5 %,"
-    " for sampling error alone: unpaired, paired with correlation 0.5, and with that of the beta difficulty."
+    "Problems that one run of each method would need to tell the reported difference from 0 with 80 % power at"
+    " two-sided 5 %. Sampling error alone: unpaired, paired with correlation 0.5, and with that of the beta difficulty."
 )
 _TAIL = (
-    "The tail of the top-k Jensen–Shannon divergence: by computer algebra, and in float64 on random logits against the"
-    " sum over the whole vocabulary."
+    "The tail of the top-k Jensen–Shannon divergence: by computer algebra, and in float64 on random logits compared"
+    " with the sum over the whole vocabulary."
 )
 
 
 def _significance_caption(audit) -> str:
     return (
-        "Reported differences to GRPO of the same table, in points. z unpaired: binomial; correlation needed: that of"
-        " the two runs' outcomes from which on the difference is significant at 5 %; z paired: with the one of a"
-        f" beta difficulty ({audit.difficulty.a:.2f}, {audit.difficulty.b:.2f}) that has GRPO's pass@4 and pass@8;"
-        f" discordant: most problems of {PROBLEMS} that may differ for McNemar's exact p ≤ .05; z best: fixed problems,"
-        f" each entry the best of {EVALUATIONS} evaluations of a flat curve, sampling error alone (sampled pass@1"
-        " stands in for greedy). None of these holds run-to-run error."
+        "Reported differences to GRPO of the same table, in points. z unpaired: binomial. Correlation needed: from this"
+        " correlation of the two runs' outcomes on, the difference is significant at 5 %. z paired: with the"
+        f" correlation of a beta difficulty ({audit.difficulty.a:.2f}, {audit.difficulty.b:.2f}) fitted to GRPO's"
+        f" pass@4 and pass@8. Discordant: how many of the {PROBLEMS} problems may differ at most for McNemar's exact"
+        f" p ≤ .05. z best: fixed problems, each entry the best of {EVALUATIONS} evaluations of a flat curve, sampling"
+        " error alone (sampled pass@1 stands in for greedy). None of these covers run-to-run error."
     )
 
 

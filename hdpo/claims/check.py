@@ -22,9 +22,11 @@ from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
 from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
 from hdpo.claims.reported import reported_facts, reported_score, reported_scores
 from hdpo.claims.results import Comparison, Results, compare, metric_names, summarise
-from hdpo.render.formats import markdown, points, write_text
+from hdpo.render.document import Document, Section, document_markdown
+from hdpo.render.formats import points
+from hdpo.render.table import make_table, to_markdown, write_text
 from hdpo.study.study import Study
-from hdpo.system.errors import UserError
+from hdpo.theory.statements import read_theory
 
 READING = (
     "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for the"
@@ -51,25 +53,38 @@ def write_check(study: Study, strict: bool = False) -> int:
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     shown = verdicts.drop(columns="data")
     facts = reported_facts(reported)
-    page = f"# Check of study {study.name}\n\n{len(shown)} claims: {counted}.\n\n{markdown(shown)}\n\n{READING}\n\n"
-    page += f"## What the reported numbers say by themselves\n\n{markdown(facts)}\n\n"
-    page += "## Against the committed reference run\n\n"
-    page += f"{COMPARISON_RULE}\n\n{markdown(reference)}\n" if len(reference) else "No reference run is committed.\n"
+    compared = [make_table("reference", reference)] if len(reference) else []
+    sections = (
+        Section("", (f"{len(shown)} claims: {counted}.",), (make_table("claims", shown, words=shown.columns),)),
+        Section("", (READING, *([results.codes] if results.codes else []))),
+        Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
+        Section(
+            "Against the committed reference run",
+            (COMPARISON_RULE if compared else "No reference run is committed.",),
+            tuple(compared),
+        ),
+    )
     as_json = {
         "study": study.name,
         "config_hash": study.identity,
         "counts": counts,
+        "codes": results.codes,
         "claims": verdicts.to_dict("records"),
     }
     as_json |= {"reported": facts.to_dict("records"), "reference": reference.to_dict("records")}
-    write_text(study.root / "check.md", page)
+    write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
     write_text(study.root / "check.csv", shown.to_csv(index=False))
     write_text(study.root / "check.json", json.dumps(_plain(as_json), indent=2, ensure_ascii=False) + "\n")
     brief = shown[["id", "claim", "reported", "measured", "MDE", "seeds", "verdict"]]
-    write_text(study.root / "verdicts.md", f"{markdown(brief)}\n\n{READING}\n")
+    write_text(
+        study.root / "verdicts.md",
+        to_markdown(make_table("verdicts", brief, words=brief.columns, notes=[READING])) + "\n",
+    )
     widths = [None, 40, 24, 26, None, None, None]
     print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
     print(f"\n{len(shown)} claims: {counted}. All of it: {study.root / 'check.md'}")
+    if results.codes:
+        print(results.codes)
     claimed = verdicts[[not claim.beyond for claim in claims]]
     return int(strict and claimed["verdict"].isin(["contradicted", "not run"]).any())
 
@@ -77,7 +92,8 @@ def write_check(study: Study, strict: bool = False) -> int:
 def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFrame) -> pd.DataFrame:
     """One row per claim: what is said, reported and measured, and the verdict; `data` holds the numbers."""
     comparisons = _compare_all(results, claims)
-    theory, steps = _theory_table(results.study), overhead_steps(results.study, results.reader)
+    theory = read_theory(results.study.root / "theory" / "theory.csv")
+    steps = overhead_steps(results.study, results.reader)
     rows = []
     for claim in claims:
         row = {"id": claim.id, "claim": claim.statement, "where": claim.where, "quantity": claim.quantity}
@@ -117,17 +133,6 @@ def _compare_all(results: Results, claims: list[AnyClaim]) -> dict[str, list[Com
     for owner, comparison in zip(owners, compare(contrasts), strict=True):
         by_claim.setdefault(owner, []).append(comparison)
     return by_claim
-
-
-def _theory_table(study: Study) -> pd.DataFrame | None:
-    path = study.root / "theory" / "theory.csv"
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_csv(path).astype({"statement": str, "verdict": str})
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a theory table; write it again") from error
-    return table
 
 
 def _measured(claim: Contrasted, pooled: Comparison | None, planned: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The claims as data, and the rules, which turn numbers into verdicts and which claims.yaml gives in words."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from hdpo.claims.reported import PAPER
 from hdpo.claims.results import Comparison
 from hdpo.study.schema import Positive, Section, Share
 from hdpo.system.errors import UserError
+from hdpo.theory.statements import STATEMENTS, covered
 
 CLAIMS = PAPER / "claims.yaml"
 Verdict = Literal["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
@@ -60,7 +62,7 @@ class Equivalence(Contrasted):
 
 class Theory(Claim):
     rule: Literal["theory"]
-    statements: tuple[str, ...]  # beginnings of statements in the theory table
+    checks: tuple[str, ...]  # ids of `hdpo.theory.statements`
 
 
 class Overhead(Claim):
@@ -93,6 +95,11 @@ def load_claims(path: Path | None = None) -> list[AnyClaim]:
         raise UserError(f"{path}: claim number (from 0) and key {where}: {first['msg']}") from error
     if len({claim.id for claim in claims}) < len(claims):
         raise UserError(f"{path}: each id may occur only once")
+    for claim in claims:
+        for check in claim.checks if isinstance(claim, Theory) else ():
+            if check not in STATEMENTS:
+                nearest = get_close_matches(check, STATEMENTS, n=1, cutoff=0)[0]
+                raise UserError(f"{path}: claim {claim.id}: no theory statement has the id {check}; nearest: {nearest}")
     return claims
 
 
@@ -131,13 +138,13 @@ def equivalence_verdict(claim: Equivalence, pooled: Comparison | None) -> Verdic
 
 
 def theory_verdict(claim: Theory, table: pd.DataFrame | None) -> tuple[Verdict, str]:
-    """Rule `theory`, with the counts that decide it; `table` as hdpo.theory writes it, None if it is not there."""
+    """Rule `theory`, with the counts that decide it; `table` as `read_theory` gives it, None where it is missing."""
     if table is None:
         return "not run", "—"
-    found = [table[table["statement"].str.startswith(start)] for start in claim.statements]
-    if any(rows.empty for rows in found):
+    found = [covered(table["id"], check) for check in claim.checks]
+    if not all(rows.any() for rows in found):
         return "not run", "—"
-    rows = pd.concat(found)
+    rows = table[pd.concat(found, axis=1).any(axis=1)]
     failed = int((rows["verdict"] == "fails").sum())
     return ("contradicted" if failed else "reproduced"), f"{len(rows) - failed} of {len(rows)} checks hold"
 

@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hdpo.claims.codes import codes_line
+from hdpo.claims.extra import extra_seeds
 from hdpo.claims.reader import Reader
+from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import estimate
 from hdpo.study.identity import content_hash
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.files import write_atomic
 
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
-BASELINE = "grpo"
 COLUMNS = [
     *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),
     *("mean", "mean_low", "mean_high", "mean_df", "seed_sd"),  # over seeds; 95 % interval and its df; between seeds
@@ -71,7 +73,11 @@ class Comparison:
 
 
 class Results:
-    """A study's finished runs. What is missing is absent from every answer, never filled in."""
+    """A study's finished runs. What is missing is absent from every answer, never filled in.
+
+    Runs made by hand outside the study's list are there too, after the planned ones. More seeds of a planned run are
+    not: its means stay those of the study's seeds.
+    """
 
     def __init__(self, study: Study) -> None:
         """Read everything there is.
@@ -80,11 +86,18 @@ class Results:
             UserError: a file is damaged or belongs elsewhere (see `hdpo.claims.reader`).
         """
         self.study, self.reader = study, Reader(study)
-        wanted = [(run, seed) for run in study.runs for seed in study.seeds]
+        self.extra = extra_seeds(study)
+        self.runs = [*study.runs, *(run for run in self.extra if run not in study.runs)]
+        wanted = [(run, seed) for run in self.runs for seed in self.seeds(run)]
         final = {key: self.reader.final(*key) for key in [(BASE_RUN, 0), *wanted]}
         training = {key: self.reader.training(*key) for key in wanted}
         self.final = {key: outcomes for key, outcomes in final.items() if outcomes is not None}
         self.training = {key: curves for key, curves in training.items() if curves is not None}
+        self.codes = codes_line(study, final)  # "" if the present code made everything
+
+    def seeds(self, run: str) -> tuple[int, ...]:
+        """The planned seeds of a planned run, the seeds found of an extra one."""
+        return self.study.seeds if run in self.study.runs else self.extra[run]
 
     def scores(self, protocol: str, metric: str) -> dict[str, dict[int, np.ndarray]]:
         """Scores [Q] by run and seed, for the runs and seeds that are there."""
@@ -142,33 +155,43 @@ def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
 
 def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
-    study, keys, contrasts = results.study, [], []
+    keys, contrasts = [], []
     for protocol in PROTOCOLS:
-        runs = [BASE_RUN, *study.runs] if protocol == "test" else study.runs
-        for metric in metric_names(study):
+        runs = [BASE_RUN, *results.runs] if protocol == "test" else results.runs
+        for metric in metric_names(results.study):
             keys += [(run, metric, protocol) for run in runs]
             means = results.contrasts(protocol, metric, [{run: 1.0} for run in runs])
             weights = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
             differences = results.contrasts(protocol, metric, weights)
             contrasts += [contrast for pair in zip(means, differences, strict=True) for contrast in pair]
     compared = compare(contrasts)
-    rows = [_row(study, *key, *compared[2 * i : 2 * i + 2]) for i, key in enumerate(keys)]
+    rows = [_row(results, *key, *compared[2 * i : 2 * i + 2]) for i, key in enumerate(keys)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _row(
-    study: Study, run: str, metric: str, protocol: str, mean: Comparison | None, difference: Comparison | None
+    results: Results, run: str, metric: str, protocol: str, mean: Comparison | None, difference: Comparison | None
 ) -> dict[str, object]:
-    planned = 1 if run == BASE_RUN else len(study.seeds)
+    is_planned = run in (BASE_RUN, *results.study.runs)
     seeds = len(mean.seeds) if mean else 0
     row = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
-    row |= {"status": "complete" if seeds == planned else f"{seeds} of {planned} seeds" if seeds else "not run"}
-    row |= {"seeds": seeds, "seeds_planned": planned, "problems": mean.problems if mean else 0}
-    row |= _interval("mean", mean)
+    row |= {"status": _status(results, run, seeds), "seeds": seeds}
+    row |= {"seeds_planned": 1 if run == BASE_RUN else len(results.study.seeds) if is_planned else 0}
+    row |= {"problems": mean.problems if mean else 0} | _interval("mean", mean)
     row |= {"seed_sd": float(np.std(mean.per_seed, ddof=1)) if seeds > 1 else np.nan}
     row |= {"diff_seeds": len(difference.seeds) if difference else 0} | _interval("diff", difference)
     row |= {"diff_se": difference.se, "diff_mde": difference.detectable} if difference else {}
-    return row | {"config": config_hash(study, run)}
+    return row | {"config": config_hash(results.study, run)}
+
+
+def _status(results: Results, run: str, seeds: int) -> str:
+    """`complete`, `2 of 3 seeds` or `not run`; `extra` for a run outside the list; extra seeds that are left out."""
+    wanted = 1 if run == BASE_RUN else len(results.seeds(run))
+    status = "complete" if seeds == wanted else f"{seeds} of {wanted} seeds" if seeds else "not run"
+    if run not in (BASE_RUN, *results.study.runs):
+        return "extra" if status == "complete" else f"extra, {status}"
+    beyond = len(results.extra.get(run, ()))
+    return f"{status} ({beyond} extra seed{'s' * (beyond > 1)} left out)" if beyond else status
 
 
 def _interval(name: str, found: Comparison | None) -> dict[str, float]:

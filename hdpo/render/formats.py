@@ -1,42 +1,12 @@
-"""How numbers and tables are put: percentages and points, and one table as CSV, Markdown and LaTeX."""
+"""How numbers are put in words: percentages, points, and the names of metrics."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
-
-import pandas as pd
-
-from hdpo.system.files import write_atomic
 
 NOT_RUN = "not run"
-ESCAPES = {
-    "\\": r"\textbackslash{}",
-    **{mark: "\\" + mark for mark in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "≠": r"$\neq$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "½": r"$\frac{1}{2}$",
-    "⊕": r"$\oplus$",
-    "→": r"$\to$",
-    "β": r"$\beta$",
-    "ε": r"$\varepsilon$",
-    "λ": r"$\lambda$",
-    "Δ": r"$\Delta$",
-    "²": "$^2$",
-    "\N{NO-BREAK SPACE}": "~",
-}
 
 
 def percent(share: float | None) -> str:
-    """0.6519 as `65.2`; nothing there as `not run`."""
+    """0.6519 as `65.2`; a missing share as `not run`."""
     return NOT_RUN if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
@@ -73,45 +43,6 @@ def metric_label(metric: str) -> str:
     return "greedy" if metric == "greedy" else metric.replace("any@", "any of ")
 
 
-def run_label(run: str) -> str:
-    """`hdpo-frozen-0.1` as `HDPO frozen, λ = 0.1`."""
-    if run.startswith("hdpo-"):
-        _, teacher, weight = run.split("-", 2)
-        return f"HDPO {teacher}, λ = {weight}"
-    return {"base": "base model", "grpo": "GRPO"}[run]
-
-
-def latex(frame: pd.DataFrame) -> str:
-    """A booktabs tabular: first column left-aligned, the others centred, every cell escaped."""
-    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
-    head, *body = (" & ".join(_escape(cell) for cell in row) + r" \\" for row in rows)
-    lines = [r"\begin{tabular}{l" + "c" * (len(frame.columns) - 1) + "}", r"\toprule", head, r"\midrule", *body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A pipe table, every cell as text."""
-    safe = frame.astype(str).map(lambda cell: cell.replace("|", r"\|"))
-    return safe.to_markdown(index=False, disable_numparse=True)
-
-
-def write_table(stem: Path, data: pd.DataFrame, blocks: Sequence[tuple[str, pd.DataFrame]]) -> None:
-    """Write `stem`.csv from the numbers in `data`, and .md and .tex from captioned `blocks` made for reading."""
-    in_markdown = "\n\n".join(f"**{caption}**\n\n{markdown(frame)}" for caption, frame in blocks) + "\n"
-    floats = [
-        "\\begin{table*}\n\\centering\n\\footnotesize\n"
-        f"\\caption{{{_escape(caption)}}}\n{latex(frame)}\n\\end{{table*}}"
-        for caption, frame in blocks
-    ]
-    in_latex = "% needs \\usepackage{booktabs}\n" + "\n\n".join(floats) + "\n"
-    write_text(stem.with_name(stem.name + ".md"), in_markdown)
-    write_text(stem.with_name(stem.name + ".tex"), in_latex)
-    write_text(stem.with_name(stem.name + ".csv"), data.to_csv(index=False, float_format="%.6f"))
-
-
-def write_text(path: Path, text: str) -> None:
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _escape(text: str) -> str:
-    return "".join(ESCAPES.get(mark, mark) for mark in str(text))
+def thousands(value: float | None) -> str:
+    """12345 as `12 345` (no-break spaces), nothing as a dash."""
+    return "—" if value is None else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")

@@ -29,7 +29,7 @@ PALETTE = {
 
 
 def use_style() -> None:
-    """Set the kit's matplotlib defaults; every figure function calls it first."""
+    """Set the kit's matplotlib defaults. Every figure function calls this first."""
     sns.set_theme(context="paper", style="ticks", font_scale=0.95)
     plt.rcParams.update(
         {

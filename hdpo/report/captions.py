@@ -1,4 +1,4 @@
-"""What each figure shows, in words: title, caption, and a text for those who cannot see it."""
+"""The words of each figure: title, caption, and an alternative text for readers who cannot see it."""
 
 from hdpo.report.reasons import LEVEL
 
@@ -7,22 +7,22 @@ INTERVALS = f"{100 * LEVEL:g} % intervals"
 # Stem below the study's folder: title, caption, alternative text. Captions say what is drawn, never how it came out.
 FIGURES: dict[str, tuple[str, str, str]] = {
     "figures/tradeoff": (
-        "What λ trades",
-        "Greedy accuracy against pass@8, both as differences to GRPO in points. Left: this study's final weights on"
+        "Greedy accuracy against pass@8",
+        "Both as differences to GRPO in points. Left: this study's final weights on"
         f" the test problems, with paired {INTERVALS}. Right: the paper's entries, best over training, one seed"
-        " (hollow: its second hardware run). Lines join growing λ of one teacher.",
+        " (hollow: its second hardware run). Lines join the runs of one method by growing λ, from GRPO on.",
         "Two scatter plots with GRPO at the origin: this study's HDPO runs with error bars, and the paper's entries.",
     ),
     "figures/pass_at_k": (
         "pass@k against k",
         "Above: unbiased pass@k of the final weights on the test problems. Below: the difference to GRPO, with paired"
-        f" {INTERVALS}. One column per teacher.",
+        f" {INTERVALS}. One column per teacher or method.",
         "Curves of pass@k over k for base model, GRPO and HDPO by λ, and below them differences to GRPO.",
     ),
     "figures/learning_curves": (
         "Learning curves",
         "Scores on the validation problems during training, mean over seeds; bands reach from the lowest to the"
-        " highest seed. One row per teacher.",
+        " highest seed. One row per teacher or method.",
         "Grid of line plots: validation scores over training steps for GRPO and HDPO by λ.",
     ),
     "figures/cliffs": (

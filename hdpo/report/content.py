@@ -1,4 +1,4 @@
-"""Everything that the PDF and the web page say about a study, read from its results; what is missing stays None."""
+"""Everything that the PDF and the web page say about a study, read from its results; missing parts are None."""
 
 import re
 from collections import Counter
@@ -12,45 +12,56 @@ from hdpo.claims.claims import VERDICTS, AnyClaim, load_claims
 from hdpo.claims.reference import COMPARISON_RULE
 from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
 from hdpo.claims.results import config_hash
-from hdpo.render.formats import run_label
-from hdpo.report.blocks import Block, grouped, make_table, read_blocks, stacked, tables_of
+from hdpo.render.document import read_document
+from hdpo.render.runs import run_label
+from hdpo.render.table import Table, make_table, read_tables, stacked
 from hdpo.report.captions import FIGURES
-from hdpo.report.origins import origins
+from hdpo.report.origins import origins, runs_table
 from hdpo.report.reasons import LEVEL, MISSING, POWER, reason, rule_in_words
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
+from hdpo.theory.statements import VERDICTS as THEORY_VERDICTS
+from hdpo.theory.statements import read_theory, theory_table
 
-THEORY_VERDICTS = ("holds", "holds with limits", "fails")
+# Tables of the results by name: the file below tables/.
+RESULT_TABLES = {
+    "headline": "headline",
+    "protocols": "table1",
+    "beside": "table1_paper",
+    "beside-differences": "table1_paper",
+    "hyperparameters": "table2",
+    "cost": "cost",
+}
 
 
 def report_data(study: Study) -> dict[str, Any]:
-    """Plain data, ready for JSON: claims with verdicts and reasons, tables, figures, theory, audit, origins.
+    """Claims with verdicts and reasons, tables, figures, theory, audit, origins: plain data, and tables of `render`.
 
     Raises:
         UserError: a result is damaged, or was written for another configuration or other claims; names the file.
     """
     _require_same_config(study)
-    claims, check = load_claims(), _check(study)
+    claims, check, sources = load_claims(), _check(study), origins(study)
     rows = _claims(study, claims, check)
+    theory = read_theory(study.root / "theory" / "theory.csv")
     return {
         "study": study.name,
         "config": study.model_dump(mode="json"),
         "paper": _paper(),
-        "runs": [run_label(run) for run in study.runs],
         "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
         "counts": _counts(rows, beyond=False),
         "counts_beyond": _counts(rows, beyond=True),
-        "tables": _tables(study, check),
+        "tables": _result_tables(study) | _claim_tables(rows) | _check_tables(check) | {"runs": runs_table(sources)},
         "comparison_rule": COMPARISON_RULE,
         "reference_counts": dict(Counter(row["result"] for row in (check or {}).get("reference", []))),
         "figures": _figures(study, "figures") + _figures(study, "theory"),
-        "theory": _theory(study),
+        "theory": None if theory is None else _theory(theory),
         "audit": _page(study, "audit/audit"),
         "statistics": _page(study, "statistics"),
-        "origins": origins(study),
+        "origins": sources,
     }
 
 
@@ -61,7 +72,7 @@ def _paper() -> dict[str, str]:
 
 
 def _require_same_config(study: Study) -> None:
-    """Refuse a summary whose runs were configured otherwise: all tables and verdicts rest on it."""
+    """Refuse a summary of runs with another configuration: all tables and verdicts rest on it."""
     path = study.root / "summary.csv"
     if not path.exists():
         return
@@ -75,7 +86,7 @@ def _require_same_config(study: Study) -> None:
 
 
 def _check(study: Study) -> dict[str, Any] | None:
-    """check.json, None where there is none."""
+    """check.json, None where it is missing."""
     path = study.root / "check.json"
     if not path.exists():
         return None
@@ -111,74 +122,71 @@ def _counts(rows: list[dict[str, Any]], beyond: bool) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
-def _tables(study: Study, check: dict[str, Any] | None) -> dict[str, Block | None]:
-    """Every table by name, cells as text."""
-    folder, found = study.root / "tables", {}
-    wanted = {
-        "headline": ("headline", 0, stacked),
-        "protocols": ("table1", 1, grouped),
-        "beside": ("table1_paper", 0, grouped),
-        "beside_differences": ("table1_paper", 1, grouped),
-        "hyperparameters": ("table2", 0, None),
-        "cost": ("cost", 0, None),
-    }
-    for name, (stem, place, shape) in wanted.items():
-        tables = tables_of(read_blocks(folder / f"{stem}.md"))
-        table = tables[place] if len(tables) > place else None
-        found[name] = shape(table) if table and shape else table
-    facts = reported_facts(reported_scores())
-    found["facts"] = make_table("", list(facts.columns), facts.astype(str).to_numpy().tolist())
-    reference = pd.DataFrame(check.get("reference", []) if check else [])
-    rows = reference.assign(run=reference["run"].map(run_label)) if len(reference) else reference
-    found["reference"] = make_table("", list(rows.columns), rows.astype(str).to_numpy().tolist()) if len(rows) else None
+def _result_tables(study: Study) -> dict[str, Table | None]:
+    found = {}
+    for name, stem in RESULT_TABLES.items():
+        table = read_tables(study.root / "tables" / f"{stem}.json").get(name)
+        found[name.replace("-", "_")] = stacked(table) if table and name == "headline" else table
     return found
 
 
+def _claim_tables(rows: list[dict[str, Any]]) -> dict[str, Table]:
+    """The claims of the paper, every verdict, and every rule."""
+    frame = pd.DataFrame(rows).assign(reported=[row["reported"].replace("; ", "\n") for row in rows])
+    frame = frame.rename(columns={"rule": "counts as reproduced if"})
+    columns = {
+        "scope": ["id", "claim", "where"],
+        "verdicts": ["id", "claim", "reported", "measured", "MDE", "verdict"],
+        "rules": ["id", "quantity", "counts as reproduced if", "seeds", "verdict"],
+    }
+    words = set(frame.columns) - {"MDE", "seeds"}
+    tables = {name: make_table(name, frame[kept], words=words) for name, kept in columns.items()}
+    return tables | {"scope": make_table("scope", frame[~frame["beyond"]][columns["scope"]], words=words)}
+
+
+def _check_tables(check: dict[str, Any] | None) -> dict[str, Table | None]:
+    """What the reported numbers say, and the comparison with the committed run."""
+    tables = {"facts": make_table("facts", reported_facts(reported_scores())), "reference": None}
+    if check and check.get("reference"):
+        frame = pd.DataFrame(check["reference"])
+        frame["run"] = frame["run"].map(run_label)
+        tables["reference"] = make_table("reference", frame, words=["run", "metric", "result"])
+    return tables
+
+
 def _figures(study: Study, folder: str) -> list[dict[str, Any]]:
-    """The planned figures of a folder in their order, then any other; `there` says whether both files are."""
+    """The planned figures of a folder in their order, then any other; `there` says whether both files are.
+
+    Raises:
+        UserError: a figure is a link out of the study's results. A report is passed on, and must not carry along
+            what else lies on this machine.
+    """
     planned = [stem for stem in FIGURES if stem.startswith(folder + "/")]
     others = [f"{folder}/{path.stem}" for path in sorted((study.root / folder).glob("*.png"))]
     figures = []
     for stem in dict.fromkeys([*planned, *others]):
         plain = Path(stem).name.replace("_", " ").replace("-", " ").capitalize()
         title, caption, alt = FIGURES.get(stem, (plain, "", f"Figure: {plain}."))
-        there = all((study.root / f"{stem}.{kind}").is_file() for kind in ("png", "pdf"))
+        paths = [study.root / f"{stem}.{kind}" for kind in ("png", "pdf")]
+        for path in paths:
+            if not path.resolve().is_relative_to(study.root.resolve()):
+                raise UserError(f"{path}: outside {study.root}")
+        there = all(path.is_file() for path in paths)
         figures.append({"stem": stem, "title": title, "caption": caption, "alt": alt, "there": there})
     return figures
 
 
-def _theory(study: Study) -> dict[str, Any] | None:
+def _theory(frame: pd.DataFrame) -> dict[str, Any]:
     """Counts, the statements that fail, and the whole table."""
-    path = study.root / "theory" / "theory.csv"
-    if not path.exists():
-        return None
-    columns = ["statement", "quantity", "expected", "measured", "error", "verdict"]
-    try:
-        frame = pd.read_csv(path)[columns].astype({"statement": str, "quantity": str, "verdict": str})
-        cells = frame.assign(**{key: frame[key].map(_short) for key in ("expected", "measured", "error")})
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path}: not a theory table; write it again") from error
     counts = {verdict: int((frame["verdict"] == verdict).sum()) for verdict in THEORY_VERDICTS}
     fails = list(dict.fromkeys(frame.loc[frame["verdict"] == "fails", "statement"]))
-    table = make_table("", columns, cells.to_numpy().tolist())
-    return {"total": len(frame), "counts": counts, "fails": fails, "table": table}
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return {"total": len(frame), "counts": counts, "fails": fails, "table": theory_table(frame.drop(columns="id"))}
 
 
 def _page(study: Study, stem: str) -> dict[str, Any] | None:
-    """A Markdown page of results as blocks, with the figures beside it that it does not show itself."""
-    path = study.root / f"{stem}.md"
-    blocks = read_blocks(path)
-    if blocks is None:
+    """A document of the results, and the figures beside it."""
+    document = read_document(study.root / f"{stem}.json")
+    if document is None:
         return None
-    folder, shown = str(Path(stem).parent), set()
-    for block in blocks:
-        if block["kind"] == "image":
-            shown.add(Path(block["file"]).stem)
-            block["stem"] = str((Path(folder) / block["file"]).with_suffix(""))
-            block["there"] = all((study.root / f"{block['stem']}.{kind}").is_file() for kind in ("png", "pdf"))
-    figures = _figures(study, folder) if folder != "." else []
-    return {"blocks": blocks, "figures": [figure for figure in figures if Path(figure["stem"]).name not in shown]}
+    folder = str(Path(stem).parent)
+    return {"document": document, "figures": _figures(study, folder) if folder != "." else []}

@@ -1,7 +1,7 @@
 """Selection on the maximum, estimated from a study's own curves.
 
-The optimism of "best over training" is what the best evaluation's lead over its curve owes to luck on those problems.
-Other problems are not lucky in the same place, so with v_e and d_e the validation and development scores of evaluation
+The optimism of "best over training" is the part of the best evaluation's lead that is luck on those problems. Other
+problems are not lucky at the same evaluation. So with v_e and d_e the validation and development scores of evaluation
 e, and best = argmax v_e:
 
     optimism = (v_best − mean v) − (d_best − mean d)
@@ -54,7 +54,7 @@ def curve_selection(results: Results) -> pd.DataFrame:
     rows = []
     for metric in metric_names(results.study):
         chosen = {protocol: results.scores(protocol, metric) for protocol in ("best", "last", "selected")}
-        for run in results.study.runs:
+        for run in results.runs:
             curves = [curve for (name, _), curve in results.training.items() if name == run]
             if not curves:
                 continue

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from hdpo.claims.reader import Reader
 from hdpo.claims.reported import reported_score, reported_scores
 from hdpo.claims.results import BASELINE, Results, compare, metric_names
 from hdpo.study.study import BASE_RUN
@@ -49,10 +48,10 @@ def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:
 def cliff_frame(results: Results) -> pd.DataFrame:
     """Cliffs over training: run, seed, step, cliff_fraction, privileged_pass_rate (nan where none were drawn)."""
     columns = ["run", "seed", "step", "cliff_fraction", "privileged_pass_rate"]
-    frames, reader = [], Reader(results.study)
-    for run in results.study.runs:
-        for seed in results.study.seeds:
-            metrics = reader.metrics(run, seed)
+    frames = []
+    for run in results.runs:
+        for seed in results.seeds(run):
+            metrics = results.reader.metrics(run, seed)
             if metrics is not None:
                 frames.append(metrics.assign(run=run, seed=seed)[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
@@ -60,17 +59,14 @@ def cliff_frame(results: Results) -> pd.DataFrame:
 
 def pass_at_k_frame(results: Results) -> pd.DataFrame:
     """pass@k of the final weights, k = 1, 2, 4, … up to n: run, k, value, and diff, low, high to GRPO (paired)."""
-    study = results.study
-    n = study.evaluate.test_samples
+    n, runs = results.study.evaluate.test_samples, [BASE_RUN, *results.runs]
     ks = sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
-    keys = [(run, k) for k in ks for run in [BASE_RUN, *study.runs]]
-    contrasts = []
+    keys, contrasts = [(run, k) for k in ks for run in runs], []
     for k in ks:
-        runs = [BASE_RUN, *study.runs]
         contrasts += results.contrasts("test", f"pass@{k}", [{run: 1.0} for run in runs])
         differences = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
         contrasts += results.contrasts("test", f"pass@{k}", differences)
-    compared, rows, width = compare(contrasts), [], 1 + len(study.runs)
+    compared, rows, width = compare(contrasts), [], len(runs)
     for i, (run, k) in enumerate(keys):
         at = 2 * width * (i // width) + i % width
         mean, difference = compared[at], compared[at + width]

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from hdpo.claims.results import BASELINE, Results, summarise
-from hdpo.render.formats import metric_label, run_label
+from hdpo.render.formats import metric_label
+from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, tradeoff_frame
-from hdpo.report.run_style import HUES, LINES, color, draw_legend, look, marker, shown_with, teachers_of
+from hdpo.report.run_style import color, draw_legend, line_style, look, marker, panels, paths
 from hdpo.study.study import BASE_RUN, Study
 
 PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}".replace("-", "−"))
@@ -27,42 +28,36 @@ def write_figures(study: Study) -> list[Path]:
         UserError: a result is damaged or belongs elsewhere.
     """
     results, folder = Results(study), study.root / "figures"
-    save_figure(learning_curves(learning_frame(results), study.runs), folder / "learning_curves")
-    save_figure(tradeoff(tradeoff_frame(summarise(results)), study.runs), folder / "tradeoff")
-    save_figure(cliffs(cliff_frame(results), study.runs), folder / "cliffs")
-    save_figure(pass_at_k(pass_at_k_frame(results), study.runs), folder / "pass_at_k")
+    runs = results.runs
+    save_figure(learning_curves(learning_frame(results), runs), folder / "learning_curves")
+    save_figure(tradeoff(tradeoff_frame(summarise(results)), runs), folder / "tradeoff")
+    save_figure(cliffs(cliff_frame(results), runs), folder / "cliffs")
+    save_figure(pass_at_k(pass_at_k_frame(results), runs), folder / "pass_at_k")
     return sorted(folder.glob("*.p*"))
 
 
 def learning_curves(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
-    """Validation scores over steps, a row per teacher; mean over seeds, band from the lowest to the highest seed."""
+    """Validation scores over steps, a row per family; mean over seeds, band from the lowest to the highest seed."""
     use_style()
-    teachers, metrics = teachers_of(runs), list(dict.fromkeys(frame["metric"])) or ["greedy"]
-    figure, axes = plt.subplots(
-        len(teachers),
-        len(metrics),
-        figsize=(PAGE_WIDTH, 0.5 + 1.65 * len(teachers)),
-        sharex=True,
-        sharey="col",
-        squeeze=False,
-    )
-    for teacher, row in zip(teachers, axes, strict=True):
+    rows, metrics = panels(runs), list(dict.fromkeys(frame["metric"])) or ["greedy"]
+    size = (PAGE_WIDTH, 0.5 + 1.65 * len(rows))
+    figure, axes = plt.subplots(len(rows), len(metrics), figsize=size, sharex=True, sharey="col", squeeze=False)
+    for (title, shown), row in zip(rows.items(), axes, strict=True):
         for metric, axis in zip(metrics, row, strict=True):
             part = frame[frame["metric"] == metric]
-            for run in shown_with(teacher, runs):
-                _band(axis, part[part["run"] == run], "step", "value", run, runs, markers=True)
+            for run in shown:
+                _band(axis, part[part["run"] == run], "value", run, runs)
             axis.yaxis.set_major_formatter(PERCENT)
             axis.yaxis.set_major_locator(MaxNLocator(5))
-            if teacher == teachers[0]:
-                axis.set_title(metric_label(metric))
-            if teacher == teachers[-1]:
-                axis.set_xlabel("training step")
-        row[0].set_ylabel(f"{teacher} teacher\nvalidation, %")
+        row[0].set_ylabel(title.replace(", ", ",\n") + "\nvalidation, %")
+    for metric, top, bottom in zip(metrics, axes[0], axes[-1], strict=True):
+        top.set_title(metric_label(metric))
+        bottom.set_xlabel("training step")
     return _finish(figure, axes, set(frame["run"]), runs)
 
 
 def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
-    """What λ trades: greedy accuracy against pass@8, both as differences to GRPO, this study's and the paper's."""
+    """Greedy accuracy against pass@8, both as differences to GRPO: this study's runs and the paper's."""
     use_style()
     figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 3.0), squeeze=False)
     own = frame["source"] == "this study"
@@ -78,13 +73,12 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
         part = frame[rows]
         for source in dict.fromkeys(part["source"]):
             hollow = source.endswith("H100")
-            for teacher in teachers_of(part["run"]):
-                points = part[part["source"] == source].set_index("run")
-                points = points.loc[[run for run in shown_with(teacher, runs) if run in points.index]]
-                path = pd.concat([pd.DataFrame({"x": [0.0], "y": [0.0]}), points[["x", "y"]]])
-                axis.plot(path["x"], path["y"], color=HUES[teacher], ls=LINES[teacher], lw=0.9, alpha=0.6, zorder=1)
-                for run, point in points.iterrows():
-                    _cross(axis, point, run, runs, hollow)
+            points = part[part["source"] == source].set_index("run")
+            for path in paths(points.index):
+                line = pd.concat([pd.DataFrame({"x": [0.0], "y": [0.0]}), points.loc[path, ["x", "y"]]])
+                axis.plot(line["x"], line["y"], **line_style(path[0], runs), lw=0.9, alpha=0.6, zorder=1)
+                for run in path:
+                    _cross(axis, points.loc[run], run, runs, hollow)
         axis.set_title(title, fontsize="small")
         axis.set_xlabel("greedy accuracy − GRPO's, points")
         for ticks in (axis.xaxis, axis.yaxis):
@@ -98,29 +92,22 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
 def cliffs(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     """Share of cliff prompts, and of correct privileged rollouts on them, over steps; as running means."""
     use_style()
-    teachers = teachers_of(runs)
-    figure, axes = plt.subplots(2, len(teachers), figsize=(PAGE_WIDTH, 3.9), sharex=True, sharey="row", squeeze=False)
+    shown = panels(runs)
+    figure, axes = plt.subplots(2, len(shown), figsize=(PAGE_WIDTH, 3.9), sharex=True, sharey="row", squeeze=False)
     window = max(1, round(frame["step"].nunique() / 12))
     columns = {"cliff_fraction": "cliff prompts, %", "privileged_pass_rate": "privileged rollouts\ncorrect, %"}
     for row, (column, label) in zip(axes, columns.items(), strict=True):
         row[0].set_ylabel(label)
-        for teacher, axis in zip(teachers, row, strict=True):
-            for run in shown_with(teacher, runs):
+        for members, axis in zip(shown.values(), row, strict=True):
+            for run in members:
                 part = frame[frame["run"] == run].sort_values(["seed", "step"])
                 smooth = part.groupby("seed")[column].rolling(window, center=True, min_periods=1).mean()
-                _band(
-                    axis,
-                    part.assign(smooth=smooth.to_numpy()).dropna(subset="smooth"),
-                    "step",
-                    "smooth",
-                    run,
-                    runs,
-                    markers=True,
-                )
+                part = part.assign(smooth=smooth.to_numpy()).dropna(subset="smooth")
+                _band(axis, part, "smooth", run, runs)
             axis.yaxis.set_major_formatter(PERCENT)
             axis.set_ylim(bottom=0)
-    for teacher, top, bottom in zip(teachers, axes[0], axes[1], strict=True):
-        top.set_title(f"{teacher} teacher")
+    for title, top, bottom in zip(shown, axes[0], axes[1], strict=True):
+        top.set_title(title)
         bottom.set_xlabel(f"training step (running mean of {window})")
     return _finish(figure, axes, set(frame["run"]), runs)
 
@@ -128,11 +115,11 @@ def cliffs(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
 def pass_at_k(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     """pass@k against k, test problems: the curves above, their differences to GRPO with 95 % intervals below."""
     use_style()
-    teachers = teachers_of(runs)
-    figure, axes = plt.subplots(2, len(teachers), figsize=(PAGE_WIDTH, 4.3), sharex=True, sharey="row", squeeze=False)
-    for teacher, top, bottom in zip(teachers, axes[0], axes[1], strict=True):
+    columns = panels(runs)
+    figure, axes = plt.subplots(2, len(columns), figsize=(PAGE_WIDTH, 4.3), sharex=True, sharey="row", squeeze=False)
+    for (title, members), top, bottom in zip(columns.items(), axes[0], axes[1], strict=True):
         bottom.axhline(0, color=PALETTE["black"], lw=1.0)
-        shown = [BASE_RUN, *shown_with(teacher, runs)]
+        shown = [BASE_RUN, *members]
         for place, run in enumerate(shown):
             part = frame[frame["run"] == run]
             top.plot(part["k"], part["value"], label=run_label(run), **look(run, runs), **marker(run, runs, size=3.5))
@@ -148,21 +135,20 @@ def pass_at_k(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
             axis.xaxis.set_minor_locator(NullLocator())
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.yaxis.set_major_formatter(PERCENT)
-        top.set_title(f"{teacher} teacher")
+        top.set_title(title)
         bottom.set_xlabel("k, samples per problem")
     axes[0, 0].set_ylabel("pass@k, test, %")
     axes[1, 0].set_ylabel("pass@k − GRPO's,\npoints")
     return _finish(figure, axes, set(frame["run"]), runs)
 
 
-def _band(axis: Axes, part: pd.DataFrame, x: str, y: str, run: str, runs: Sequence[str], markers: bool = False) -> None:
-    """Mean over seeds as a line, lowest to highest seed as a band."""
-    by_x = part.groupby(x)[y].agg(["mean", "min", "max"])
-    if len(by_x):
-        every = {"markevery": max(1, len(by_x) // 8)}
-        marks = marker(run, runs, size=3.5) | every if markers else {}
-        axis.plot(by_x.index, by_x["mean"], label=run_label(run), **look(run, runs), **marks)
-        axis.fill_between(by_x.index, by_x["min"], by_x["max"], color=color(run, runs), alpha=0.13, lw=0)
+def _band(axis: Axes, part: pd.DataFrame, y: str, run: str, runs: Sequence[str]) -> None:
+    """Mean over seeds as a line over steps, lowest to highest seed as a band."""
+    by_step = part.groupby("step")[y].agg(["mean", "min", "max"])
+    if len(by_step):
+        marks = marker(run, runs, size=3.5) | {"markevery": max(1, len(by_step) // 8)}
+        axis.plot(by_step.index, by_step["mean"], label=run_label(run), **look(run, runs), **marks)
+        axis.fill_between(by_step.index, by_step["min"], by_step["max"], color=color(run, runs), alpha=0.13, lw=0)
 
 
 def _cross(axis: Axes, point: pd.Series, run: str, runs: Sequence[str], hollow: bool) -> None:
@@ -172,15 +158,8 @@ def _cross(axis: Axes, point: pd.Series, run: str, runs: Sequence[str], hollow: 
         for of in "xy"
         if pd.notna(point[f"{of}_low"])
     }
-    axis.errorbar(
-        point["x"],
-        point["y"],
-        ecolor=color(run, runs),
-        elinewidth=0.8,
-        ls="none",
-        **spread,
-        **marker(run, runs, hollow=hollow),
-    )
+    style = marker(run, runs, hollow=hollow)
+    axis.errorbar(point["x"], point["y"], ecolor=color(run, runs), elinewidth=0.8, ls="none", **spread, **style)
 
 
 def _say_not_run(axis: Axes) -> None:
@@ -188,7 +167,7 @@ def _say_not_run(axis: Axes) -> None:
 
 
 def _finish(figure: Figure, axes: np.ndarray, there: set[str], runs: Sequence[str]) -> Figure:
-    """One legend below for the runs that are there, λ by λ; panels without any data say so."""
+    """One legend below for the runs that are there; panels without data say so."""
     for axis in axes.flat:
         if not axis.has_data():
             _say_not_run(axis)

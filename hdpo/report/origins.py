@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: every training run's record, what the machines had, and the base model."""
+"""Where the numbers of a study come from: the record of every training run, the machines, and the base model."""
 
 import json
 import math
@@ -6,9 +6,15 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from hdpo.claims.codes import codes_line
+from hdpo.claims.extra import extra_seeds
 from hdpo.claims.reader import Reader
-from hdpo.render.formats import NOT_RUN, run_label
-from hdpo.study.study import Study
+from hdpo.render.formats import NOT_RUN, thousands
+from hdpo.render.runs import run_label
+from hdpo.render.table import Table, make_table
+from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, sha256
 
@@ -16,35 +22,57 @@ MACHINE = ("versions", "cpu", "gpu", "threads", "processes")  # what makes two r
 
 
 def origins(study: Study) -> dict[str, Any]:
-    """The study's identity, one row per planned run, the distinct machines and commits, and the base model.
+    """The study's identity, one row per planned or extra run, the distinct machines and commits, and the base model.
 
     Raises:
         UserError: a record is damaged, or of another run or configuration; names the file.
     """
     reader, rows, records = Reader(study), [], []
-    for name in study.runs:
-        for seed in study.seeds:
-            record = run_record(study, name, seed)
-            rows.append(_row(study, reader, name, seed, record))
-            records += [record] if record else []
+    planned = [(name, seed) for name in study.runs for seed in study.seeds]
+    extra = [(name, seed) for name, seeds in extra_seeds(study).items() for seed in seeds]
+    for key in [*planned, *extra]:
+        record = run_record(study, *key)
+        rows.append(_row(study, reader, *key, record))
+        records += [record] if record else []
+        if key in extra:
+            rows[-1]["status"] = "extra"
     machines = _distinct([{key: record.get(key) for key in MACHINE} for record in records])
-    for row, machine in zip([row for row in rows if row["status"] == "complete"], records, strict=True):
-        row["machine"] = 1 + machines.index({key: machine.get(key) for key in MACHINE})
-    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    for row, record in zip([row for row in rows if row["status"] in ("complete", "extra")], records, strict=True):
+        row["machine"] = 1 + machines.index({key: record.get(key) for key in MACHINE})
+    seconds = [row["seconds"] for row in rows if row["status"] == "complete" and row["seconds"] is not None]
     return {
         "study": study.name,
         "config_hash": study.identity,
         "seeds": list(study.seeds),
         "runs": rows,
-        "complete": len(records),
-        "planned": len(rows),
+        "complete": len(records) - len(extra),
+        "planned": len(planned),
         "machines": machines,
+        "codes": codes_line(study, [(BASE_RUN, 0), *planned, *extra]),
         "commits": _distinct([record.get("commit") for record in records]),
         "dirty": any(record.get("dirty") for record in records),
         "started": min((record["started"] for record in records if record.get("started")), default=None),
         "seconds": round(sum(seconds)) if seconds else None,
         "base": base_model(study),
     }
+
+
+def runs_table(found: dict[str, Any]) -> Table:
+    """Every training run, from `origins`."""
+    rows = []
+    for run in found["runs"]:
+        resumed = f" (resumed after step {run['resumed']})" if run["resumed"] else ""
+        row = {"run": run["label"], "seed": run["seed"], "configuration": run["hash"], "state": run["status"] + resumed}
+        row |= {"machine": run["machine"] or "—", "commit": (run["commit"] or "—")[:10]}
+        row["commit"] += " (dirty)" if run["dirty"] else ""
+        row["started (UTC)"] = (run["started"] or "—")[:16].replace("T", " ")
+        row |= {"wall, s": thousands(run["seconds"]), "rollout tokens": thousands(run["rollout_tokens"])}
+        rows.append(row | {"privileged tokens": thousands(run["privileged_tokens"])})
+    caption = (
+        "Every training run. Tokens are those sampled in training, for policy rollouts and under the privileged prompt."
+    )
+    words = ["run", "configuration", "state", "commit", "started (UTC)"]
+    return make_table("runs", pd.DataFrame(rows), caption, words=words)
 
 
 def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:
@@ -104,7 +132,6 @@ def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, A
     metrics = reader.metrics(name, seed)
     if metrics is not None:
         row |= {f"{kind}_tokens": int(metrics[f"tokens.{kind}"].sum()) for kind in ("rollout", "privileged")}
-        row["status"] = "no run.json"
     if record is not None:
         row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
         row |= {"resumed": record.get("resumed_after_step"), "status": "complete"}

@@ -1,4 +1,4 @@
-"""pass@k of every run with its sampling error and its posterior: what the drawn samples alone leave open."""
+"""pass@k of every run with its sampling error and posterior: the uncertainty that the drawn samples leave."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def pass_at_k_statistics(results: Results) -> pd.DataFrame:
     difficulty fitted to the run's counts); posterior mean with its 95 % credible interval (same problems and weights).
     """
     rows, n = [], results.study.evaluate.test_samples
-    for run in [BASE_RUN, *results.study.runs]:
+    for run in [BASE_RUN, *results.runs]:
         counts = [o.samples.sum(axis=-1, dtype=np.int64) for (name, _), o in results.final.items() if name == run]
         if not counts:
             continue

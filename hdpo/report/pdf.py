@@ -1,7 +1,9 @@
-"""The reproduction report: its data as JSON, its text in hdpo/paper/report.typ, typeset by Typst to one PDF."""
+"""The reproduction report as PDF: its data as JSON, its text in hdpo/paper/report.typ, typeset by Typst."""
 
+import json
 import shutil
 import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +15,14 @@ from hdpo.system.files import write_atomic, write_json
 
 PARTS = ("*.typ", "*.yml")
 FIGURE_FOLDERS = ("figures", "theory", "audit")
-NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)  # the document carries no date of its own: equal results, equal bytes
+NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)  # the PDF carries no date, so that equal results give equal bytes
 
 
 def write_pdf(study: Study) -> Path:
     """Write `<root>/report.pdf`, and the `<root>/report.json` that its text reads.
 
-    Typst compiles a copy of sources, data and figures in a folder of its own, so it sees nothing else; only the
-    fonts that it brings along are used. Parts that were not run say so.
+    Typst compiles a copy of sources, data and figures in a folder of its own and sees nothing else. It uses only the
+    fonts that it brings along. Parts that were not run say so.
 
     Raises:
         UserError: a result is damaged or belongs elsewhere, or the report's source is missing or faulty.
@@ -28,7 +30,7 @@ def write_pdf(study: Study) -> Path:
     data, out = report_data(study), study.root / "report.pdf"
     if not (PAPER / "report.typ").is_file():
         raise UserError(f"{PAPER / 'report.typ'}: no such file; install hdpo again")
-    write_json(study.root / "report.json", data)
+    write_json(study.root / "report.json", json.loads(json.dumps(data, default=asdict)))
     with tempfile.TemporaryDirectory(prefix="hdpo-report-") as folder:
         _collect(study, Path(folder))
         pdf = compile_report(Path(folder))

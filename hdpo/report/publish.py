@@ -1,4 +1,4 @@
-"""Make a finished run of a study its committed reference: small files only, and the README's table from them."""
+"""Publish a finished study as the committed reference: its small files, and the README's tables made from them."""
 
 import re
 import shutil
@@ -48,7 +48,7 @@ def publish(study: Study, readme: Path = Path("README.md")) -> Path:
 
 
 def fill_blocks(text: str) -> str:
-    """Replace what stands between `<!-- from PATH -->` and `<!-- end -->` by the file at PATH."""
+    """Replace the text between `<!-- from PATH -->` and `<!-- end -->` by the file at PATH."""
 
     def fill(match: re.Match) -> str:
         return match[1] + "\n" + Path(match["path"]).read_text(encoding="utf-8").strip() + "\n\n" + match[4]

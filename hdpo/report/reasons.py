@@ -1,4 +1,4 @@
-"""Why a verdict is what it is: the rule of a claim and what decided it, in sentences that hold for any result."""
+"""Why a verdict was reached: the rule of a claim and what decided it, in sentences that fit any result."""
 
 import inspect
 from typing import Any
@@ -11,7 +11,7 @@ from hdpo.stats.paired import Estimates
 
 LEVEL = inspect.signature(Estimates.interval).parameters["level"].default  # of the intervals
 POWER = inspect.signature(Estimates.detectable).parameters["power"].default  # of the detectable effect
-MISSING = "A run, metric or file that this claim needs is not there."
+MISSING = "A run, metric or file that this claim needs is missing."
 
 
 def rule_in_words(claim: AnyClaim) -> str:
@@ -75,16 +75,16 @@ def _direction(claim: Direction, data: dict[str, Any]) -> str:
 
 
 def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> str:
-    """Whether effects as large as the reported ones could have been seen here."""
+    """Whether this study could have found effects as large as the reported ones."""
     paper, detectable = reported_contrasts(claim, reported), pooled["detectable"]
     if detectable is None or not paper:
         return ""
     seen = sum(abs(value) >= detectable for value in paper)
     if seen == len(paper):
-        return " An effect as large as reported is within this study's reach."
+        return " This study would find an effect as large as reported."
     if seen:
-        return " An effect as large as reported is within this study's reach for one of the paper's two tables only."
-    return f" An effect as small as reported is below what this study finds with {100 * POWER:g} % power."
+        return " This study would find an effect as large as reported in one of the paper's two tables only."
+    return f" This study cannot find an effect as small as reported with {100 * POWER:g} % power."
 
 
 def _equivalence(claim: Equivalence, pooled: dict[str, Any]) -> str:

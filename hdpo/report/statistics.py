@@ -1,6 +1,6 @@
-"""The study's wider statistics: clustered errors, robust summaries, sizes a study would need, Holm, and selection.
+"""Wider statistics of a study: clustered errors, robust summaries, sizes a study would need, Holm, and selection.
 
-They stand beside the verdicts and change none: the rules of hdpo/paper/claims.yaml were fixed before the run.
+They change no verdict: the rules of hdpo/paper/claims.yaml were fixed before the run.
 """
 
 from pathlib import Path
@@ -10,10 +10,11 @@ import pandas as pd
 
 from hdpo.claims.claims import AnyClaim, Direction, load_claims
 from hdpo.claims.results import BASELINE, Results, metric_names
-from hdpo.render.formats import markdown, write_text
+from hdpo.render.document import Document, Section, write_document
+from hdpo.render.table import write_text
 from hdpo.report.curve_selection import curve_selection
 from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.statistics_blocks import claims_block, errors_block, passk_block, robust_block, selection_block
+from hdpo.report.statistics_tables import claims_table, errors_table, passk_table, robust_table, selection_table
 from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.paired import estimate
 from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_p, variance_components
@@ -34,7 +35,7 @@ COLUMNS = [
 
 
 def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
-    """Write statistics.md with .csv (runs), statistics_claims.csv (Holm), _passk.csv and _selection.csv to `<root>`.
+    """Write statistics.json, .md and .csv (runs), statistics_claims.csv (Holm), _passk.csv and _selection.csv.
 
     Raises:
         UserError: a result or the claims are damaged or belong elsewhere.
@@ -45,18 +46,14 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
     stem = (out or study.root) / "statistics"
     for suffix, frame in (("", runs), ("_claims", claims), ("_passk", passk), ("_selection", selection)):
         write_text(stem.with_name(f"{stem.name}{suffix}.csv"), frame.to_csv(index=False, float_format="%.6f"))
-    blocks = [errors_block(study, runs), robust_block(runs), claims_block(claims)]
-    blocks += [passk_block(passk), selection_block(selection)]
-    page = f"# Statistics of study {study.name}\n\n"
-    page += "\n\n".join(f"**{caption}**\n\n{markdown(table)}" for caption, table in blocks) + "\n"
-    write_text(stem.with_name(f"{stem.name}.md"), page)
-    return sorted(
-        stem.with_name(f"{stem.name}{end}") for end in (".csv", ".md", "_claims.csv", "_passk.csv", "_selection.csv")
-    )
+    tables = (errors_table(study, runs), robust_table(runs), claims_table(claims), passk_table(passk))
+    section = Section("", tables=(*tables, selection_table(selection)))
+    write_document(stem, Document(f"Statistics of study {study.name}", (section,)))
+    return sorted(stem.parent.glob(f"{stem.name}*.*"))
 
 
 def run_statistics(results: Results) -> pd.DataFrame:
-    """One row per HDPO run × metric, final weights on the test problems, over the seeds shared with GRPO.
+    """One row per run but GRPO × metric, final weights on the test problems, over the seeds shared with GRPO.
 
     Missing runs have 0 seeds and no numbers; what needs two seeds is nan with one.
     """
@@ -64,7 +61,7 @@ def run_statistics(results: Results) -> pd.DataFrame:
     metrics = [metric for metric in metric_names(results.study) if not metric.startswith("any@")]
     for metric in metrics:
         scores = results.scores("test", metric)
-        for run in results.study.runs[1:]:
+        for run in (run for run in results.runs if run != BASELINE):
             seeds = sorted(set(scores.get(run, {})) & set(scores.get(BASELINE, {})))
             row = {"run": run, "metric": metric, "seeds": len(seeds)}
             if seeds:

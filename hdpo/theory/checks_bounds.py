@@ -8,7 +8,7 @@ from hdpo.theory.bandit import Bandit, make_bandit
 from hdpo.theory.divergences import kl_between_logits
 from hdpo.theory.statements import EXACT, SEARCH, row
 
-MODEL_QUESTION = "Prop. 1's wording on the base model: the same-model teacher has the smaller gap"
+MODEL_QUESTION = "prop-1.wording.base"  # an open question to the data, not a theorem
 
 
 def random_logits(n_pairs: int = 20_000, n_vocabulary: int = 50, seed: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -19,25 +19,16 @@ def random_logits(n_pairs: int = 20_000, n_vocabulary: int = 50, seed: int = 6) 
 
 
 def lemma_rows() -> list[dict]:
-    """Lemma 1 and its sharper form on random logits, and how tight optimisation can make them."""
+    """Lemma 1 and its sharper form on random logits, and how close to them an optimiser can get."""
     logits, shifted = random_logits()
     divergence = kl_between_logits(logits, shifted)
     plain, sharp = bounds.max_bound(logits, shifted), bounds.range_bound(logits, shifted)
-    lemma, hoeffding = "Lemma 1: KL ≤ ‖δ‖∞² / 2", "Sharper: KL ≤ (max δ − min δ)² / 8"
+    pairs = "largest KL over bound, 20000 random pairs"
     rows = [
+        row("lemma-1.bound", pairs, 1, (divergence / plain).max(), EXACT, relation="at most"),
+        row("lemma-1.sharper", pairs, 1, (divergence / sharp).max(), EXACT, relation="at most"),
         row(
-            lemma, "largest KL over bound, 20000 random pairs", 1, (divergence / plain).max(), EXACT, relation="at most"
-        ),
-        row(
-            hoeffding,
-            "largest KL over bound, 20000 random pairs",
-            1,
-            (divergence / sharp).max(),
-            EXACT,
-            relation="at most",
-        ),
-        row(
-            "The sharper bound is never the larger one",
+            "lemma-1.sharper-is-smaller",
             "largest sharper over plain",
             1,
             (sharp / plain).max(),
@@ -50,27 +41,13 @@ def lemma_rows() -> list[dict]:
         z, delta = bounds.adversarial_logits(8, width, rng)
         found, bound = kl_between_logits(z, z + delta), width**2 / 8
         supremum = bounds.largest_kl(width)[0]
-        rows.append(
-            row(
-                "Adversarial logits reach the supremum, two groups of tokens",
-                f"KL over (max − min)²/8 at range {width:g}",
-                supremum / bound,
-                found / bound,
-                SEARCH,
-            )
-        )
+        quantity = f"KL over (max − min)²/8 at range {width:g}"
+        found_row = row("lemma-1.supremum", quantity, supremum / bound, found / bound, SEARCH, name=f"range-{width:g}")
+        rows.append(found_row)
     centred = bounds.adversarial_logits(8, 0.01, rng)
     delta = centred[1] - 0.005  # the same shift, centred: ‖δ‖∞ is half the range, so both bounds agree
     tight = kl_between_logits(centred[0], centred[0] + delta) / bounds.max_bound(centred[0], centred[0] + delta)
-    rows.append(
-        row(
-            "Lemma 1 cannot be improved by a constant: its ratio tends to 1 for small shifts",
-            "KL over ‖δ‖∞²/2 at ‖δ‖∞ = 0.005",
-            1,
-            tight,
-            1e-5,
-        )
-    )
+    rows.append(row("lemma-1.tight", "KL over ‖δ‖∞²/2 at ‖δ‖∞ = 0.005", 1, tight, 1e-5))
     return rows
 
 
@@ -98,66 +75,23 @@ def counter_example(bandit: Bandit | None = None) -> dict[str, float]:
 
 
 def proposition1_rows() -> list[dict]:
-    """Proposition 1 on random linear models, and what its comparison of two bounds does not say."""
+    """Proposition 1 on random linear models, and a counter-example to its wording."""
     pairs, example = model_pairs(), counter_example()
-    first, second = "Prop. 1(i): same model, KL ≤ L² Δ² / 2", "Prop. 1(ii): other model, KL ≤ (LΔ + ‖f_φ − f_θ‖∞)² / 2"
-    wording = "Prop. 1's wording: the same-model teacher has the strictly smaller gap"
+    same, cross = pairs["same_kl"] / pairs["lipschitz_bound"], pairs["cross_kl"] / pairs["cross_bound"]
+    bound = (pairs["same_bound"] / pairs["cross_bound"]).max()
+    larger = example["cross_bound"] / example["same_bound"]
+    nearer = (pairs["cross_kl"] <= pairs["same_kl"]).mean()
+    at_most, at_least = {"relation": "at most"}, {"relation": "at least"}
+    counter, wording = "prop-1.counter-example", "prop-1.wording"
+    quantity = "KL of the cross-model teacher in the counter-example"
     return [
-        row(
-            first,
-            "largest KL over bound, 2000 linear models",
-            1,
-            (pairs["same_kl"] / pairs["lipschitz_bound"]).max(),
-            EXACT,
-            relation="at most",
-        ),
-        row(
-            second,
-            "largest KL over bound, 2000 pairs of models",
-            1,
-            (pairs["cross_kl"] / pairs["cross_bound"]).max(),
-            EXACT,
-            relation="at most",
-        ),
-        row(
-            "Prop. 1: the same-model bound is the smaller bound",
-            "largest bound (i) over bound (ii)",
-            1,
-            (pairs["same_bound"] / pairs["cross_bound"]).max(),
-            0,
-            relation="at most",
-        ),
-        row(
-            "Counter-example: a teacher φ(c_T) = θ(c_S) has gap 0 under the larger bound",
-            "its KL",
-            0,
-            example["cross_kl"],
-            EXACT,
-            relation="at most",
-        ),
-        row(
-            "Counter-example: a teacher φ(c_T) = θ(c_S) has gap 0 under the larger bound",
-            "its bound over the same-model bound",
-            1,
-            example["cross_bound"] / example["same_bound"],
-            0,
-            relation="at least",
-        ),
-        row(
-            wording,
-            "KL of the cross-model teacher in the counter-example",
-            example["same_kl"],
-            example["cross_kl"],
-            0,
-            relation="at least",
-        ),
-        row(
-            wording,
-            "share of 2000 random pairs where it does not",
-            0,
-            (pairs["cross_kl"] <= pairs["same_kl"]).mean(),
-            0,
-        ),
+        row("prop-1.same-model", "largest KL over bound, 2000 linear models", 1, same.max(), EXACT, **at_most),
+        row("prop-1.cross-model", "largest KL over bound, 2000 pairs of models", 1, cross.max(), EXACT, **at_most),
+        row("prop-1.smaller-bound", "largest bound (i) over bound (ii)", 1, bound, 0, **at_most),
+        row(counter, "its KL", 0, example["cross_kl"], EXACT, name="gap", **at_most),
+        row(counter, "its bound over the same-model bound", 1, larger, 0, name="bound", **at_least),
+        row(wording, quantity, example["same_kl"], example["cross_kl"], 0, name="counter-example", **at_least),
+        row(wording, "share of 2000 random pairs where it does not", 0, nearer, 0, name="pairs"),
     ]
 
 
@@ -167,14 +101,12 @@ def model_rows(gaps: pd.DataFrame) -> list[dict]:
     Whether the other model is ever nearer than the model itself is a question to the data, not a theorem: the
     last row answers it either way.
     """
-    first, second = "Prop. 1(i) at every token of the base model", "Prop. 1(ii) at every token of the base model"
-    found = [
-        row(first, "largest KL over bound", 1, (gaps["same_kl"] / gaps["same_bound"]).max(), EXACT, relation="at most")
-    ]
+    largest = (gaps["same_kl"] / gaps["same_bound"]).max()
+    found = [row("prop-1.same-model.base", "largest KL over bound", 1, largest, EXACT, relation="at most")]
     if "cross_kl" in gaps:
         largest = (gaps["cross_kl"] / gaps["cross_bound"]).max()
         nearer = (gaps["cross_kl"] < gaps["same_kl"]).mean()
-        found.append(row(second, "largest KL over bound", 1, largest, EXACT, relation="at most"))
+        found.append(row("prop-1.cross-model.base", "largest KL over bound", 1, largest, EXACT, relation="at most"))
         found.append(row(MODEL_QUESTION, "share of tokens where another seed's model is nearer", 0, nearer, 0))
     return found
 

@@ -35,24 +35,20 @@ def gradient_rows() -> list[dict]:
     pull = cliff.distillation_update(bandit.student_logp(), bandit.teacher_logp([2.0, 0.0]))
     filtered = condition_on_success(bandit.teacher_logp([2.0, 0.0]), bandit.reward)
     pull_filtered = cliff.distillation_update(bandit.student_logp(), filtered)
-    grpo, hdpo = "On a cliff GRPO's update is exactly zero", "On a cliff the distillation update is not zero"
+    enumerated, on_cliffs = parts["cliff probability"] / formula, np.abs(parts["on cliffs"]).max()
+    off, least = np.abs(parts["whole"]).max(), {"relation": "at least"}
+    grpo, hdpo = "cliff.grpo", "cliff.distillation"
     return [
-        row(
-            "All G rollouts fail with probability (1 − p)^G",
-            "enumerated over formula, G = 5",
-            1,
-            parts["cliff probability"] / formula,
-            EXACT,
-        ),
-        row(grpo, "largest entry of E[update; cliff], all 3^5 groups", 0, np.abs(parts["on cliffs"]).max(), 0),
-        row(grpo, "the same off the cliff", 0.01, np.abs(parts["whole"]).max(), 0, relation="at least"),
-        row(hdpo, "largest entry, unfiltered teacher", 1e-6, np.abs(pull).max(), 0, relation="at least"),
-        row(hdpo, "largest entry, filtered teacher", 1e-6, np.abs(pull_filtered).max(), 0, relation="at least"),
+        row("cliff.probability", "enumerated over formula, G = 5", 1, enumerated, EXACT),
+        row(grpo, "largest entry of E[update; cliff], all 3^5 groups", 0, on_cliffs, 0, name="on"),
+        row(grpo, "the same off the cliff", 0.01, off, 0, name="off", **least),
+        row(hdpo, "largest entry, unfiltered teacher", 1e-6, np.abs(pull).max(), 0, name="unfiltered", **least),
+        row(hdpo, "largest entry, filtered teacher", 1e-6, np.abs(pull_filtered).max(), 0, name="filtered", **least),
     ]
 
 
 def waiting_rows(repetitions: int = 400) -> list[dict]:
-    """Steps to the first non-zero update, simulated step by step against the geometric mean wait."""
+    """Steps to the first non-zero update: simulated step by step, compared with the mean of the geometric wait."""
     rng = np.random.default_rng(3)
     rows = []
     teachers: dict[str, dict[str, Any]] = {
@@ -68,14 +64,13 @@ def waiting_rows(repetitions: int = 400) -> list[dict]:
             spread = np.sqrt(expected * (expected - 1))  # of one geometric wait
             margin = stats.norm.ppf(1 - ERROR_RATE / 2) * spread / np.sqrt(repetitions)
             quantity = f"mean of {repetitions} runs, p = {success:.0e}, G = {GROUP_SIZE}"
-            rows.append(
-                row(f"Steps until {method} first moves are geometric", quantity, expected, waits.mean(), margin)
-            )
+            statement, name = f"wait.{method.lower()}", f"p-{success:.0e}"
+            rows.append(row(statement, quantity, expected, waits.mean(), margin, name=name))
     return rows
 
 
 def climb_rows(repetitions: int = 20) -> list[dict]:
-    """Steps from p to 1/2: the mean-field formula against simulated runs, and how they grow as p falls."""
+    """Steps from p to 1/2: the mean-field formula compared with simulated runs, and their growth as p falls."""
     rng = np.random.default_rng(4)
     rows = []
     for method, tokens, start in (("grpo", 1, 1e-3), ("grpo", 8, 1e-6), ("hdpo", 1, 1e-2), ("hdpo", 8, 1e-6)):
@@ -84,24 +79,14 @@ def climb_rows(repetitions: int = 20) -> list[dict]:
         runs = [escape.simulate_climb(method, start, GOAL, tokens, rng, **settings) for _ in range(repetitions)]
         margin = 0.1 + stats.norm.ppf(1 - ERROR_RATE / 2) * stats.sem(runs) / formula
         quantity = f"simulated mean over formula, T = {tokens}, p = {start:.0e}"
-        rows.append(
-            row(
-                f"{method.upper()}'s climb follows the mean-field formula (small steps)",
-                quantity,
-                1,
-                np.mean(runs) / formula,
-                margin,
-                limits=True,
-            )
-        )
+        name = "1-token" if tokens == 1 else f"{tokens}-tokens"
+        ratio = np.mean(runs) / formula
+        rows.append(row(f"climb.{method}.formula", quantity, 1, ratio, margin, name=name, limits=True))
     for method, tokens, exponent in (("grpo", 1, 1), ("grpo", 8, 1), ("hdpo", 8, 0), ("hdpo", 1, 0)):
         times = [escape.climb_time(method, p, GOAL, tokens, **climb_settings(method, tokens)) for p in (1e-6, 1e-5)]
-        length = "one token" if tokens == 1 else f"{tokens} tokens"
-        claim = "takes time in 1/p" if method == "grpo" else "hardly slows as p falls"
+        name = "1-token" if tokens == 1 else f"{tokens}-tokens"
         quantity = "exponent a of time ~ p^(−a), p = 1e-6 … 1e-5"
-        rows.append(
-            row(f"{method.upper()}'s climb {claim} ({length})", quantity, exponent, np.log10(times[0] / times[1]), 0.1)
-        )
+        rows.append(row(f"climb.{method}.{name}", quantity, exponent, np.log10(times[0] / times[1]), 0.1))
     return rows
 
 

@@ -31,58 +31,16 @@ def rows() -> list[dict]:
     odds = (one_bit - student)[correct][0] - (one_bit - student)[correct][1]
     channel = np.random.default_rng(5).dirichlet(np.full(5, 0.5), size=student.size)  # P(h|y) [A, H]
     average = proxy_gap.average_over_hints(student, channel, reward)
+    mixed = 0.5 * np.abs(average["mixture"] - np.exp(target)).sum()
+    ratio = average["mean gap"] / average["mutual information"]
+    strengths = "TV, hint strengths 0.1 to 6 nats of logit"
     return [
-        row("The proxy is the target tilted by exp PMI", "TV, worst of 16 hints", 0, off_tilt, EXACT),
-        row(
-            "Leaked nats = about correctness + which right + which wrong",
-            "relative difference, worst of 16 hints",
-            0,
-            off_split,
-            EXACT,
-        ),
-        row(
-            "The proxy's gap is at most leaked nats / p_T",
-            "largest gap · p_T / leak",
-            1,
-            excess,
-            EXACT,
-            relation="at most",
-        ),
-        row(
-            "The proxy is the target (hint tells only whether an arm is correct)",
-            "TV, hint strengths 0.1 to 6 nats of logit",
-            0,
-            answer_gap,
-            EXACT,
-            limits=True,
-        ),
-        row(
-            "The proxy is the target (hint favours one worked solution)",
-            "TV at a leak of 1 bit",
-            0,
-            worked["gap_tv"],
-            EXACT,
-        ),
-        row(
-            "Privileged distillation keeps the odds among correct arms (worked solution)",
-            "change of log odds at 1 bit, nats",
-            0,
-            odds,
-            EXACT,
-        ),
-        row(
-            "Averaged over hints given success, the exact-posterior proxy is the target",
-            "TV",
-            0,
-            0.5 * np.abs(average["mixture"] - np.exp(target)).sum(),
-            EXACT,
-            limits=True,
-        ),
-        row(
-            "The mean gap over hints is I(Y; H | R=1)",
-            "mean gap over mutual information",
-            1,
-            average["mean gap"] / average["mutual information"],
-            EXACT,
-        ),
+        row("proxy.tilt", "TV, worst of 16 hints", 0, off_tilt, EXACT),
+        row("proxy.leak", "relative difference, worst of 16 hints", 0, off_split, EXACT),
+        row("proxy.gap", "largest gap · p_T / leak", 1, excess, EXACT, relation="at most"),
+        row("proxy.answer", strengths, 0, answer_gap, EXACT, limits=True),
+        row("proxy.solution", "TV at a leak of 1 bit", 0, worked["gap_tv"], EXACT),
+        row("proxy.odds", "change of log odds at 1 bit, nats", 0, odds, EXACT),
+        row("proxy.average", "TV", 0, mixed, EXACT, limits=True),
+        row("proxy.information", "mean gap over mutual information", 1, ratio, EXACT),
     ]

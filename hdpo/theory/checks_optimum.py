@@ -15,11 +15,10 @@ INTERIOR_BETAS = np.array([0.2, 1.0, 10.0, 100.0, 1e3, 1e4])  # no optimal proba
 
 
 def optimum_rows() -> list[dict]:
-    """π*_β in closed form against its value, two kinds of gradient ascent and two convex solvers."""
+    """π*_β in closed form, compared with its value, two kinds of gradient ascent and two convex solvers."""
     bandit = example_bandit()
     ref, reward = bandit.student_logp(), bandit.reward
     success = success_probability(ref, reward)
-    statement = "Prop. 2: the optimum of E[R] − β KL is π_ref exp(R/β) / Z"
     closed = {beta: optimal_policy.optimal_log_policy(ref, reward, beta) for beta in BETAS}
 
     def worst_tv(solve: Callable[[float], np.ndarray], betas: Iterable[float]) -> float:
@@ -33,13 +32,21 @@ def optimum_rows() -> list[dict]:
     plain = worst_tv(lambda b: optimal_policy.gradient_ascent(ref, reward, b, natural=False)[0], [1.0, 10.0])
     interior = worst_tv(lambda b: optimal_policy.convex_solver(ref, reward, b), INTERIOR_BETAS)
     dual = worst_tv(lambda b: optimal_policy.dual_solver(ref, reward, b), BETAS)
-    span = "worst of β = 1e-6 … 1e4"
+    some = "worst of β ="
+    span = f"{some} 1e-6 … 1e4"
     return [
-        row(statement, f"objective at π*_β over β log Z, {span}", 1, 1 + off_value, EXACT),
-        row(statement, f"TV to natural-gradient ascent, {span}", 0, natural, SEARCH),
-        row(statement, "TV to plain gradient ascent, worst of β = 1, 10", 0, plain, SEARCH),
-        row(statement, "TV to an interior-point solver, worst of β = 0.2 … 1e4", 0, interior, SEARCH),
-        row(statement, f"TV to the root of the Lagrange dual, {span}", 0, dual, EXACT),
+        row("prop-2.optimum", f"objective at π*_β over β log Z, {span}", 1, 1 + off_value, EXACT, name="value"),
+        row("prop-2.optimum", f"TV to natural-gradient ascent, {span}", 0, natural, SEARCH, name="natural-gradient"),
+        row("prop-2.optimum", f"TV to plain gradient ascent, {some} 1, 10", 0, plain, SEARCH, name="plain-gradient"),
+        row(
+            "prop-2.optimum",
+            f"TV to an interior-point solver, {some} 0.2 … 1e4",
+            0,
+            interior,
+            SEARCH,
+            name="interior-point",
+        ),
+        row("prop-2.optimum", f"TV to the root of the Lagrange dual, {span}", 0, dual, EXACT, name="dual"),
     ]
 
 
@@ -49,7 +56,6 @@ def limit_rows() -> list[dict]:
     ref, reward = bandit.student_logp(), bandit.reward
     success, correct = success_probability(ref, reward), reward == 1
     target = condition_on_success(ref, reward)
-    statement = "Prop. 2: π*_β → π_ref(·|R=1) as β → 0+"
     log_tv = {b: optimal_policy.log_tv_to_target(success, b) for b in BETAS}
     policies = {b: optimal_policy.optimal_log_policy(ref, reward, b) for b in BETAS}
     wrong_mass = {b: logsumexp(policies[b][~correct]) for b in BETAS}  # log of the TV, without rounding to 0
@@ -59,29 +65,22 @@ def limit_rows() -> list[dict]:
     small = [b for b in BETAS if b <= 1e-2]
     rate = np.polyfit([1 / b for b in small], [wrong_mass[b] for b in small], 1)[0]
     odds = max(np.abs(np.expm1(np.diff(policies[b][correct]) - np.diff(ref[correct]))).max() for b in BETAS)
+    summed = "summed TV over (1−p)/((1−p)+p e^{1/β}), worst of β = 0.1 … 1e4"
     hinted = max(total_variation(bandit.teacher_logp([1 / b, 0]), policies[b]) for b in BETAS if b >= 0.05)
     return [
-        row(statement, "summed TV over (1−p)/((1−p)+p e^{1/β}), worst of β = 0.1 … 1e4", 1, 1 + off_tv, EXACT),
-        row(statement, "log TV over its closed form, worst of β = 1e-6 … 1e4", 1, 1 + off_log, EXACT),
-        row(statement, "slope of log TV against 1/β, β = 1e-6 … 1e-2", -1, rate, EXACT),
-        row("Ideal RL keeps the odds among equally correct arms", "largest relative change", 0, odds, EXACT),
-        row(
-            "A hint that lifts all correct arms by s makes the teacher π*_β with β = 1/s",
-            "TV, worst of β = 0.1 … 1e4",
-            0,
-            hinted,
-            EXACT,
-            limits=True,
-        ),
+        row("prop-2.limit", summed, 1, 1 + off_tv, EXACT, name="summed"),
+        row("prop-2.limit", "log TV over its closed form, worst of β = 1e-6 … 1e4", 1, 1 + off_log, EXACT, name="log"),
+        row("prop-2.limit", "slope of log TV against 1/β, β = 1e-6 … 1e-2", -1, rate, EXACT, name="rate"),
+        row("prop-2.odds", "largest relative change", 0, odds, EXACT),
+        row("prop-2.hint", "TV, worst of β = 0.1 … 1e4", 0, hinted, EXACT, limits=True),
     ]
 
 
 def rejection_rows() -> list[dict]:
-    """R = 1 rejection sampling: rate, fit, and cost, each a test at the error rate of the table."""
+    """R = 1 rejection sampling: rate, fit and cost, each tested at the error rate of the table."""
     bandit, rng = example_bandit(), np.random.default_rng(1)
     ref, reward = bandit.student_logp(), bandit.reward
     target = condition_on_success(ref, reward)
-    statement = "Prop. 2: R = 1 rejection sampling from π_ref samples π_ref(·|R=1)"
     curve = rejection.convergence(ref, reward, [100, 400, 1600, 6400], 200, rng)
     slope, half_width = rejection.fit_slope(curve, ERROR_RATE)
     p_values = rejection.goodness_of_fit(ref, reward, target, 1000, 1000, rng)
@@ -91,23 +90,10 @@ def rejection_rows() -> list[dict]:
     wrong_distance, wrong_critical = rejection.uniformity(wrong, ERROR_RATE)
     cost = rejection.acceptance_cost(ref, reward, 50_000, rng, ERROR_RATE)
     return [
-        row(statement, "slope of log TV on log n, 200 repetitions", -0.5, slope, half_width),
-        row(statement, "KS distance of 1000 χ² p-values from uniform", 0, distance, critical),
-        row(
-            "The fit test notices a target tilted by 0.3 nats on one arm",
-            "KS distance of 200 p-values",
-            wrong_critical,
-            wrong_distance,
-            0,
-            relation="at least",
-        ),
-        row(
-            "Acceptance costs 1/p proposals",
-            "proposals per accepted draw",
-            cost["expected"],
-            cost["measured"],
-            cost["margin"],
-        ),
+        row("prop-2.rejection", "slope of log TV on log n, 200 repetitions", -0.5, slope, half_width, name="rate"),
+        row("prop-2.rejection", "KS distance of 1000 χ² p-values from uniform", 0, distance, critical, name="fit"),
+        row("prop-2.fit-test", "KS distance of 200 p-values", wrong_critical, wrong_distance, 0, relation="at least"),
+        row("prop-2.cost", "proposals per accepted draw", cost["expected"], cost["measured"], cost["margin"]),
     ]
 
 
@@ -116,37 +102,23 @@ def distillation_rows() -> list[dict]:
     bandit, rng = example_bandit(), np.random.default_rng(2)
     target = condition_on_success(bandit.teacher_logp([3.0, 1.0]), bandit.reward)
     soft = optimal_policy.optimal_log_policy(bandit.teacher_logp([3.0, 1.0]), bandit.reward, 0.2)
-    able = "Distillation recovers the filtered teacher (student can express it)"
-    rows = [
-        row(able, f"TV after minimising {n}", 0, total_variation(distillation.distil(target, n).logp, target), SEARCH)
-        for n in ("forward KL", "JSD")
-    ]
-    rows.append(
-        row(
-            "Distillation by reverse KL recovers a teacher that is positive everywhere (π*_β, β = 0.2)",
-            "TV",
-            0,
-            total_variation(distillation.distil(soft, "reverse KL").logp, soft),
-            SEARCH,
-            limits=True,
-        )
-    )
-    line = distillation.limited_problem()
-    limited = "Distillation recovers the filtered teacher (student can only be bell-shaped)"
-    for name in ("forward KL", "JSD"):
-        student = distillation.distil(line.target_logp, name, line.features, line.starts).logp
-        rows.append(row(limited, f"TV after minimising {name}", 0, total_variation(student, line.target_logp), SEARCH))
-        if name == "forward KL":
-            gap = np.abs(line.features.T @ (np.exp(student) - np.exp(line.target_logp))).max()
-            rows.append(
-                row(
-                    "A limited student under forward KL keeps the teacher's feature means",
-                    "largest difference",
-                    0,
-                    gap,
-                    SEARCH,
-                )
-            )
+
+    def distance(student: np.ndarray, teacher: np.ndarray, statement: str, divergence: str) -> dict:
+        name = divergence.lower().replace(" ", "-")
+        quantity = f"TV after minimising {divergence}"
+        return row(statement, quantity, 0, total_variation(student, teacher), SEARCH, name=name)
+
+    line, rows = distillation.limited_problem(), []
+    for divergence in ("forward KL", "JSD"):
+        able = distillation.distil(target, divergence).logp
+        limited = distillation.distil(line.target_logp, divergence, line.features, line.starts).logp
+        rows.append(distance(able, target, "distillation.able", divergence))
+        rows.append(distance(limited, line.target_logp, "distillation.limited", divergence))
+        if divergence == "forward KL":
+            gap = np.abs(line.features.T @ (np.exp(limited) - np.exp(line.target_logp))).max()
+            rows.append(row("distillation.means", "largest difference", 0, gap, SEARCH))
+    positive = total_variation(distillation.distil(soft, "reverse KL").logp, soft)
+    rows.append(row("distillation.reverse-kl", "TV", 0, positive, SEARCH, limits=True))
     first, second = token_level.random_teacher(4, rng)
     reward = np.isin(np.arange(16), [1, 6, 7]).astype(float)
     teacher_success = success_probability(token_level.sequence_logp(first, second), reward)
@@ -155,27 +127,9 @@ def distillation_rows() -> list[dict]:
     by_sequence = success_probability(token_level.distil_sequence_level(first, second, reward), reward)
     return [
         *rows,
-        row(
-            "Imitating filtered trajectories (sequence-level forward KL) reaches success 1",
-            "success",
-            1,
-            by_sequence,
-            SEARCH,
-        ),
-        row(
-            "L_JSD, summed over tokens of filtered trajectories, reaches the filtered teacher's success 1",
-            "success",
-            1,
-            by_token,
-            SEARCH,
-        ),
-        row(
-            "L_JSD's minimiser, for a fixed teacher, has the unfiltered teacher's success p_T",
-            "success over p_T",
-            1,
-            by_token / teacher_success,
-            SEARCH,
-        ),
+        row("distillation.sequences", "success", 1, by_sequence, SEARCH),
+        row("distillation.tokens", "success", 1, by_token, SEARCH),
+        row("distillation.minimiser", "success over p_T", 1, by_token / teacher_success, SEARCH),
     ]
 
 

@@ -71,7 +71,7 @@ def expected_wait(
 ) -> float:
     """Expected steps up to and including the first non-zero update; HDPO's if a teacher is given.
 
-    Exact: the policy does not move before, so the wait is geometric.
+    This is exact: the policy does not move before that update, so the wait is geometric.
     """
     require_probability("success probability p", success)
     require_count("group size G", group_size)

@@ -67,7 +67,7 @@ def gradient_ascent(
     """
     ref_logp, reward, beta = _require_problem(ref_logp, reward, beta)
     logp = log_softmax(np.zeros_like(ref_logp))
-    baseline = reward.max()  # leaves the gradient as it is and keeps 1/β out of the correct arms' rounding
+    baseline = reward.max()  # changes no gradient, and keeps 1/β out of the rounding of correct arms
     step_size = (0.5 if natural else 1.0) / beta
     for step in range(1, max_steps + 1):
         policy = np.exp(logp)

@@ -1,4 +1,4 @@
-"""Checks of what callers pass in; a failure is one line that names the quantity and what would be right."""
+"""Checks of arguments. A failure is one line that names the quantity and the values that are allowed."""
 
 import numpy as np
 from scipy.special import logsumexp

@@ -202,7 +202,15 @@ def test_everything_is_written_and_a_rerun_writes_the_same_bytes(done, monkeypat
     paths = write_audit(tmp_path / "first")
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "first").iterdir()}
     names = {path.name for path in paths}
-    assert {"audit.md", "audit.csv", "significance.tex", "quoted.md", "audit_grid.png", "audit_selection.pdf"} <= names
+    assert {
+        "audit.md",
+        "audit.json",
+        "audit.csv",
+        "significance.tex",
+        "quoted.md",
+        "audit_grid.png",
+        "audit_selection.pdf",
+    } <= names
     write_audit(tmp_path / "second")
     for path in paths:
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name

@@ -73,9 +73,9 @@ def test_the_report_says_which_goals_are_met_and_what_was_not_run(tmp_path):
         "exponent against rollouts per prompt, attention apart": "yes",
         "the same against response length": "no",
         "Snakemake's dry run with 1,000 runs": "yes",
-        "`make reproduce`": "—",
-        "`hdpo --help`": "yes",
-        "start of `hdpo train` to the end of its first step": "no",
+        "make reproduce": "—",
+        "hdpo --help": "yes",
+        "start of hdpo train to the end of its first step": "no",
     }
     assert {path.name for path in tmp_path.glob("*/*.png")} == {"step_time.png", "growth.png"}
     assert "TRL 1.16" in (tmp_path / "a-processor/bench.md").read_text()
@@ -88,7 +88,7 @@ def test_the_goals_name_each_processor_and_say_what_holds_on_which(tmp_path):
     write_results(tmp_path, {"startup": {"rows": starts, "imports": []}}, cpu="B (model 2)")
     write_report(tmp_path)
     found = goals(tmp_path)
-    help, first = found["`hdpo --help`"], found["start of `hdpo train` to the end of its first step"]
+    help, first = found["hdpo --help"], found["start of hdpo train to the end of its first step"]
     assert (help["a processor"], help["B (model 2)"], help["met"]) == ("0.20 s", "0.90 s", "only on a processor")
     assert (first["a processor"], first["B (model 2)"], first["met"]) == ("7.0 s", "5.0 s", "only on B (model 2)")
     sweep = found["Snakemake's dry run with 1,000 runs"]
@@ -105,7 +105,7 @@ def test_two_versions_have_their_table(tmp_path):
     write_report(tmp_path)
     text = (tmp_path / "a-processor/bench.md").read_text()
     assert "Version aaaaaaa (new) beside unknown (old), 7 rounds" in text
-    assert "| 0.200    | 0.400    | 0.50 × [0.40, 0.60] " in text
+    assert "|    0.200 |    0.400 |           0.50 × [0.40, 0.60] " in text
 
 
 def test_a_result_of_another_processor_is_refused_by_name(tmp_path):

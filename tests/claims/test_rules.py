@@ -72,10 +72,12 @@ def test_equivalence_rule(pooled, verdict):
 
 
 def test_theory_rule():
-    claim = Theory(id="t", statement="s", where="w", quantity="q", rule="theory", statements=("Lemma 1", "Prop. 2"))
-    table = pd.DataFrame({"statement": ["Lemma 1: …", "Prop. 2: …"], "verdict": ["holds", "holds with limits"]})
+    claim = Theory(id="t", statement="s", where="w", quantity="q", rule="theory", checks=("lemma-1.bound", "prop-2"))
+    ids = ["lemma-1.bound", "prop-2.limit.rate", "lemma-1.bounds"]  # the last is neither one of them nor below one
+    table = pd.DataFrame({"id": ids, "verdict": ["holds", "holds with limits", "fails"]})
     assert theory_verdict(claim, table) == ("reproduced", "2 of 2 checks hold")
-    assert theory_verdict(claim, table.assign(verdict=["holds", "fails"])) == ("contradicted", "1 of 2 checks hold")
+    half = table.assign(verdict=["holds", "fails", "holds"])
+    assert theory_verdict(claim, half) == ("contradicted", "1 of 2 checks hold")
     assert theory_verdict(claim, table[:1])[0] == "not run"
     assert theory_verdict(claim, None)[0] == "not run"
 
@@ -122,6 +124,11 @@ def test_claims_are_balanced_contrasts_with_a_rule_each(study):
         ("  where: abstract", "  were: abstract", "where: Field required"),
         ("- id: 1b", "- id: 1a", "each id may occur only once"),
         ("- id: 1a", "- id: [", "not valid YAML"),
+        (
+            "[prop-1.wording]",
+            "[prop-1.wordings]",
+            "claim 8b: no theory statement has the id prop-1.wordings; nearest: prop-1.wording$",
+        ),
     ],
 )
 def test_malformed_claims_are_refused(tmp_path, old, new, message):

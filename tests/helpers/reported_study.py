@@ -1,6 +1,7 @@
 """A made-up study with everything on disk that the PDF and the web page show: results, records, theory, audit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ from safetensors.numpy import save_file
 
 from hdpo.claims.check import write_check
 from hdpo.claims.results import write_summary
+from hdpo.render.document import Document, Section, write_document
+from hdpo.render.table import Table
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system import files
+from hdpo.theory.statements import STATEMENTS
 from helpers.synthetic import make_study, seal, write_everything
 
 MACHINE = {
@@ -23,24 +27,18 @@ MACHINE = {
     "commit": "0123456789abcdef0123456789abcdef01234567",
     "dirty": False,
 }
-AUDIT = """# The reported numbers, audited
-
-What they say.
-
-## Findings
-
-**A caption with `code`.**
-
-| finding | value |
-|:--------|------:|
-| a \\| b | +1.2 |
-
-- one item
-- another
-  over two lines
-
-![A plot that is there](plot.png)
-"""
+AUDIT = Document(
+    "The reported numbers, audited",
+    (
+        Section("", ("What they say.",)),
+        Section(
+            "Findings",
+            tables=(
+                Table("audit", "A caption with `code`.", ("finding", "value"), (("a | b", "+1.2"),), ("left", "right")),
+            ),
+        ),
+    ),
+)
 
 
 def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
@@ -49,10 +47,10 @@ def write_record(study: Study, run: str, seed: int, /, **changes) -> Path:
     return seal(study, run, seed, **record | changes)
 
 
-def write_theory_table(study: Study, statement: str = "Lemma 1: KL ≤ ‖δ‖∞² / 2", verdict: str = "holds") -> None:
+def write_theory_table(study: Study, statement: str | None = None, verdict: str = "holds") -> None:
     (study.root / "theory").mkdir(parents=True, exist_ok=True)
-    row = {"statement": statement, "quantity": "KL over π_ref's bound", "expected": 1.0, "measured": 0.98, "error": 0.0}
-    row |= {"tolerance": 1e-12, "verdict": verdict}
+    row = {"id": "lemma-1.bound", "statement": statement or STATEMENTS["lemma-1.bound"], "verdict": verdict}
+    row |= {"quantity": "KL over π_ref's bound", "expected": 1.0, "measured": 0.98, "error": 0.0, "tolerance": 1e-12}
     pd.DataFrame([row]).to_csv(study.root / "theory" / "theory.csv", index=False)
 
 
@@ -66,10 +64,9 @@ def write_base(study: Study) -> None:
     files.write_record(folder / "provenance.json", record, [folder / "model.safetensors"])
 
 
-def write_audit_page(study: Study) -> None:
-    """An audit with a figure, for which one of the study's stands in."""
-    (study.root / "audit").mkdir(exist_ok=True)
-    (study.root / "audit" / "audit.md").write_text(AUDIT, encoding="utf-8")
+def write_audit_page(study: Study, *text: str) -> None:
+    """An audit with a figure, for which one of the study's stands in; `text` is added below."""
+    write_document(study.root / "audit" / "audit", replace(AUDIT, sections=(*AUDIT.sections, Section("", text))))
     for kind in ("png", "pdf"):
         (study.root / "audit" / f"plot.{kind}").write_bytes((study.root / "figures" / f"cliffs.{kind}").read_bytes())
 

@@ -48,7 +48,7 @@ def write_final(
     """Outcomes on the test problems: greedy [Q], samples [Q, n]; `falsified` changes what the file states."""
     path = study.root / "eval" / run / f"seed{seed}.parquet"
     _write(study, path, run, seed, ("test",), {("test", 0): (greedy, samples)}, False, falsified)
-    write_record(path.with_suffix(".json"), {"run": run, "seed": seed}, [path])
+    write_record(path.with_suffix(".json"), {"run": run, "seed": seed, "code": study.evaluation_code}, [path])
     return path
 
 
@@ -83,7 +83,7 @@ def seal(study: Study, run: str, seed: int, /, **changes) -> Path:
     """Write a run's run.json with the hashes of its files as they are now; `changes` add to what it states."""
     own = study.run(run, seed)
     files = [own.folder / name for name in ("evals.parquet", "metrics.jsonl")]
-    record = {"run": run, "run_hash": own.hash, "seed": seed, "config": own.resolved} | changes
+    record = {"run": run, "run_hash": own.hash, "code": own.code, "seed": seed, "config": own.resolved} | changes
     write_record(own.folder / "run.json", record, [file for file in files if file.exists()])
     return own.folder / "run.json"
 

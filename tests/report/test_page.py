@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hdpo.report.page import csp_hash, embedded_image, write_page
+from hdpo.report.web_page import csp_hash, embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
-from helpers.reported_study import verdicts, write_record, write_theory_table
+from helpers.reported_study import verdicts, write_audit_page, write_record, write_theory_table
 from helpers.synthetic import make_study
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -140,8 +140,7 @@ def test_data_are_text_whatever_they_hold(study):
         for seed in study.seeds:
             write_record(study, run, seed, cpu=HOSTILE, commit=HOSTILE)
     write_theory_table(study, statement=HOSTILE, verdict="fails")
-    with (study.root / "audit" / "audit.md").open("a") as audit:
-        audit.write(f"\n{HOSTILE}\n")
+    write_audit_page(study, HOSTILE)
     text = write_page(study).read_text()
     assert text.count(html.escape("<script>document.title")) >= 4
     elements = Elements(text)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hdpo.claims.claims import Theory, load_claims
+from hdpo.render.document import document_markdown
 from hdpo.theory import checks, checks_bounds, curves, figures, statements
 
 
@@ -16,7 +18,19 @@ def test_every_verdict_is_the_recorded_one(table):
     assert list(table.columns) == statements.COLUMNS
     assert set(table["verdict"]) == {"holds", "holds with limits", "fails"}
     assert checks.surprises(table).empty, checks.surprises(table).to_string()
-    assert set(table.loc[table["verdict"] == "fails", "statement"]) == checks.KNOWN_FAILURES
+    fails = table.loc[table["verdict"] == "fails", "id"]
+    for id in checks.KNOWN_FAILURES:
+        assert statements.covered(fails, id).any(), id
+
+
+def test_ids_are_unique_and_cover_what_claims_and_known_failures_refer_to(table):
+    assert table["id"].is_unique
+    on_the_base_model = {id for id in statements.STATEMENTS if id.endswith(".base")}
+    named = {id for claim in load_claims() if isinstance(claim, Theory) for id in claim.checks}
+    assert len(named) >= 11
+    for id in (statements.STATEMENTS.keys() | named | checks.KNOWN_FAILURES) - on_the_base_model:
+        assert statements.covered(table["id"], id).any(), id
+    assert table["id"].str.fullmatch(r"[a-z0-9-]+(\.[a-z0-9+-]+)+").all()
 
 
 def test_identities_and_searches_meet_the_stated_precision(table):
@@ -26,8 +40,8 @@ def test_identities_and_searches_meet_the_stated_precision(table):
 
 
 def test_a_wrong_measurement_is_a_surprise():
-    good = statements.row("s", "q", 1.0, 1.0 + 1e-13, statements.EXACT)
-    bad = statements.row("s", "q", 1.0, 1.0 + 1e-11, statements.EXACT)
+    good = statements.row("proxy.tilt", "q", 1.0, 1.0 + 1e-13, statements.EXACT)
+    bad = statements.row("proxy.tilt", "q", 1.0, 1.0 + 1e-11, statements.EXACT)
     repaired = statements.row(next(iter(checks.KNOWN_FAILURES)), "q", 1.0, 1.0, statements.EXACT)
     table = pd.DataFrame([good, bad, repaired])
     assert list(checks.surprises(table).index) == [1, 2]
@@ -44,17 +58,17 @@ def test_a_wrong_measurement_is_a_surprise():
     ],
 )
 def test_one_sided_rows(relation, measured, verdict):
-    assert statements.row("s", "q", 1.0, measured, 0.01, relation=relation)["verdict"] == verdict
+    assert statements.row("proxy.tilt", "q", 1.0, measured, 0.01, relation=relation)["verdict"] == verdict
 
 
 def test_not_a_number_never_holds_and_equal_infinities_do():
-    assert statements.row("s", "q", 1.0, np.nan, 1.0)["verdict"] == "fails"
-    assert statements.row("s", "q", np.inf, np.inf, 0.0)["verdict"] == "holds"
-    assert statements.row("s", "q", 2.0, 2.1, 0.2, limits=True)["verdict"] == "holds with limits"
+    assert statements.row("proxy.tilt", "q", 1.0, np.nan, 1.0)["verdict"] == "fails"
+    assert statements.row("proxy.tilt", "q", np.inf, np.inf, 0.0)["verdict"] == "holds"
+    assert statements.row("proxy.tilt", "q", 2.0, 2.1, 0.2, limits=True)["verdict"] == "holds with limits"
 
 
 def test_markdown_has_one_line_per_row(table):
-    text = checks.to_markdown(table)
+    text = document_markdown(checks.theory_page(table))
     assert sum(line.startswith("| ") for line in text.splitlines()) == len(table) + 1
     assert f"{(table['verdict'] == 'fails').sum()} fails" in text
 

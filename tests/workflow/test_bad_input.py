@@ -24,9 +24,8 @@ def test_a_study_path_with_shell_in_it_reaches_the_command_as_it_is(tmp_path):
     """A real job, with a command in place of `hdpo` that notes what it is given."""
     folder, name = link_repository(tmp_path / "clone"), "a b'\"$(touch pwned);`touch pwned`;.yaml"
     (folder / name).write_text(yaml.safe_dump(tiny(name="quoted")))
-    stub = (
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" > given\ntouch results/quoted/audit/audit.csv results/quoted/audit/audit.md\n"
-    )
+    outputs = " ".join(f"results/quoted/audit/audit.{kind}" for kind in ("csv", "json", "md"))
+    stub = f"#!/bin/sh\nprintf '%s\\n' \"$@\" > given\ntouch {outputs}\n"
     (folder / "tools").mkdir()
     (folder / "tools/hdpo").write_text(stub)
     (folder / "tools/hdpo").chmod(0o755)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hdpo.cli import main
-from hdpo.report.cost import stage_costs, write_cost
+from hdpo.report.job_costs import stage_costs, write_cost
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_record

@@ -1,11 +1,11 @@
-"""Where the time of a study went: wall time and memory of its jobs, seconds of a step's phases."""
+"""Where the time of a study went: wall time and memory of its jobs, and the seconds of each phase of a step."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
-from hdpo.render.formats import write_table
+from hdpo.render.table import make_table, write_table
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
@@ -47,13 +47,16 @@ def step_costs(study: Study) -> pd.DataFrame:
 
 
 def write_cost_table(study: Study, stem: Path) -> None:
-    """Write the stages' cost as a table; nothing where no job was measured."""
+    """Write the cost of each stage as a table, or nothing where no job was measured."""
     stages = stage_costs(job_costs(study))
     if len(stages):
         names = {"median_s": "median, s", "sum_s": "sum, s", "peak_mb": "peak memory, MB"}
         shown = stages.round({"median_s": 1, "sum_s": 0, "peak_mb": 0}).rename(columns=names)
-        caption = f"Wall time and memory of the jobs of study {study.name}, one process each; Snakemake runs as many"
-        write_table(stem, stages, [(f"{caption} at a time as there are cores.", shown.astype(str))])
+        caption = (
+            f"Wall time and memory of the jobs of study {study.name}. Each job is one process; Snakemake runs as many"
+            " at a time as there are cores."
+        )
+        write_table(stem, stages, make_table("cost", shown, caption))
 
 
 def write_cost(study: Study) -> Path:

@@ -8,14 +8,18 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
-from hdpo.render.formats import write_text
+from hdpo.render.formats import thousands
+from hdpo.render.table import to_html, write_text
 from hdpo.report.content import report_data
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
+from hdpo.theory.statements import VERDICTS as THEORY_VERDICTS
 
+TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = 256  # of an embedded figure: plots have few, and a palette takes a third of the bytes
 
 
@@ -33,18 +37,20 @@ def write_page(study: Study) -> Path:
 def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
     """The page from what `report_data` gives; `images` as from `embedded_images`. All data are escaped."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    badges = {*VERDICTS, *THEORY_VERDICTS}
     environment.filters |= {"csp_hash": csp_hash, "thousands": thousands, "duration": duration}
+    environment.filters["table"] = lambda table: Markup(to_html(table, badges))  # which escapes every cell
     config = yaml.safe_dump(data["config"], sort_keys=False, allow_unicode=True)
-    verdict_order = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    inline = {name: Markup((TEMPLATES / f"page.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
     return environment.get_template("page.html").render(
-        **data, images=images, config_text=config, verdict_order=verdict_order
+        **data, **inline, images=images, config_text=config, verdict_order=list(VERDICTS)
     )
 
 
@@ -52,18 +58,15 @@ def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, A
     """Figures by stem: data URI, width and height in pixels.
 
     Raises:
-        UserError: a figure is not an image, or lies outside the study's results.
+        UserError: a figure is not an image.
     """
-    stems = [figure["stem"] for figure in data["figures"] if figure["there"]]
-    for page in (data["audit"], data["statistics"]):
-        if page:
-            stems += [block["stem"] for block in page["blocks"] if block["kind"] == "image" and block["there"]]
-            stems += [figure["stem"] for figure in page["figures"] if figure["there"]]
-    paths, root = {stem: study.root / f"{stem}.png" for stem in stems}, study.root.resolve()
-    for path in paths.values():
-        if not path.resolve().is_relative_to(root):  # a page is handed on: it shows nothing else of this machine
-            raise UserError(f"{path}: outside {study.root}")
-    return {stem: embedded_image(path) for stem, path in paths.items()}
+    figures = [
+        *data["figures"],
+        *(figure for page in (data["audit"], data["statistics"]) if page for figure in page["figures"]),
+    ]
+    return {
+        figure["stem"]: embedded_image(study.root / f"{figure['stem']}.png") for figure in figures if figure["there"]
+    }
 
 
 def embedded_image(path: Path) -> dict[str, Any]:
@@ -84,11 +87,6 @@ def embedded_image(path: Path) -> dict[str, Any]:
 def csp_hash(text: str) -> str:
     """The source expression by which a content security policy lets an inline script or style pass."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}'"
-
-
-def thousands(value: int | float | None) -> str:
-    """12345 as `12 345` (no-break spaces), nothing as a dash."""
-    return "—" if value is None else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def duration(seconds: float | None) -> str:

@@ -1,32 +1,38 @@
-"""The study's wider statistics as they are read: captions and cells, from the frames of `run_statistics`."""
+"""The tables of statistics.md: captions and cells, from the frames that `hdpo.report.statistics` works out."""
 
 import math
 
 import pandas as pd
 
-from hdpo.render.formats import NOT_RUN, beside, degrees, metric_label, percent, points, run_label
+from hdpo.render.formats import NOT_RUN, beside, degrees, metric_label, percent, points
+from hdpo.render.runs import run_label
+from hdpo.render.table import Table, make_table
 from hdpo.study.study import Study
 
+NAMES = ("method", "metric", "id", "claim")  # columns of words
 
-def errors_block(study: Study, runs: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+
+def errors_table(study: Study, runs: pd.DataFrame) -> Table:
     shown = _names(runs) | {"Δ to GRPO": [points(value) if seeds else NOT_RUN for value, seeds in _of(runs, "diff")]}
-    shown |= {"SE": [_points(value) for value in runs["se"]], "df": [degrees(value) or "—" for value in runs["df"]]}
-    for column, label in (("se_seed", "by seed"), ("se_problem", "by problem"), ("se_two_way", "both")):
-        shown[f"SE {label}"] = [_points(value) for value in runs[column]]
-    shown["seeds for Δ"] = [_whole(value) for value in runs["seeds_for_diff"]]
-    shown["seeds for 1 point"] = [_whole(value) for value in runs["seeds_for_target"]]
-    shown["problems for 1 point"] = [_whole(value) for value in runs["problems_for_target"]]
+    groups = ["", "", ""]
+    shown |= {"model": [_points(value) for value in runs["se"]], "df": [degrees(value) or "—" for value in runs["df"]]}
+    for column, label in (("se_seed", "seed"), ("se_problem", "problem"), ("se_two_way", "both")):
+        shown[label] = [_points(value) for value in runs[column]]
+    shown["difference"] = [_whole(value) for value in runs["seeds_for_diff"]]
+    shown["1 point"] = [_whole(value) for value in runs["seeds_for_target"]]
+    shown["1 point "] = [_whole(value) for value in runs["problems_for_target"]]
+    groups += [*["SE"] * 5, "seeds for", "seeds for", "problems for"]
     caption = (
-        f"Differences to GRPO on {study.task.problems.test} test problems, in points, with their standard errors: of"
-        " the crossed model that verdicts use, with its degrees of freedom df, and clustered by seed, by problem and by"
-        " both; and the seeds that would find this difference, or one point, with 80 % power at two-sided 5 % on as"
-        " many problems (by variances estimated on few seeds: an order of magnitude; “—” where no number does); last,"
-        " the problems for one point with 10 seeds."
+        f"Differences to GRPO on {study.task.problems.test} test problems, in points. Standard errors (SE): of the"
+        " crossed model that verdicts use, with its degrees of freedom df, and clustered by seed, by problem and by"
+        " both. Seeds: how many would find this difference, or one point, with 80 % power at two-sided 5 % on as many"
+        " problems (“—” where no number does). Their variances come from few seeds, so read them as orders of"
+        " magnitude. Problems: how many would find one point with 10 seeds."
     )
-    return caption, pd.DataFrame(shown)
+    return make_table("statistics-errors", pd.DataFrame(shown), caption, words=NAMES, groups=groups)
 
 
-def robust_block(runs: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+def robust_table(runs: pd.DataFrame) -> Table:
     shown = _names(runs)
     for name, label in (("iqm", "IQM, %"), ("iqm_baseline", "GRPO's")):
         shown[label] = [percent(value) if pd.notna(value) else "—" for value in runs[name]]
@@ -41,29 +47,29 @@ def robust_block(runs: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     ]
     shown["McNemar p, by seed"] = runs["mcnemar_p"].astype(object).fillna("—")
     caption = (
-        "Interquartile mean over seeds and problems and its difference to GRPO's, and chance that a run beats GRPO's on"
-        " the same problem (ties count half), with 95 % percentile bootstrap intervals over seeds and problems, since"
-        " neither has a closed form (they hold the truth in 90 to 98 % of simulated studies with three seeds; df, the"
-        " degrees of freedom of their ends, is seeds − 1). Greedy outcomes are 0 or 1: instead of"
-        " the IQM, the problems gained and lost over all seeds and McNemar's exact p for each seed."
+        "Interquartile mean (IQM) over seeds and problems, its difference to GRPO's, and the chance that a run beats"
+        " GRPO on the same problem (ties count half). Neither interval has a closed form: both are 95 % percentile"
+        " bootstrap intervals over seeds and problems, and df, the degrees of freedom of their ends, is seeds − 1. They"
+        " held the truth in 90 to 98 % of simulated studies with three seeds. Greedy outcomes are 0 or 1: instead of"
+        " the IQM, the table gives the problems gained and lost over all seeds and McNemar's exact p for each seed."
     )
-    return caption, pd.DataFrame(shown)
+    return make_table("statistics-robust", pd.DataFrame(shown), caption, words=NAMES)
 
 
-def claims_block(claims: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+def claims_table(claims: pd.DataFrame) -> Table:
     shown = {"id": claims["id"], "claim": claims["claim"]}
     shown["Δ"] = [points(value) if pd.notna(value) else NOT_RUN for value in claims["diff"]]
     shown["df"] = [degrees(value) or "—" for value in claims["df"]]
     shown |= {name: [_p(value) for value in claims[key]] for name, key in (("p", "p"), ("p, Holm", "p_holm"))}
     caption = (
         "Directional claims: two-sided p of the paired difference by Student's t with df degrees of freedom, alone and"
-        " adjusted by Holm over the paper's claims (those beyond it by themselves). In addition to the verdicts, whose"
-        " rules use no adjustment."
+        " adjusted by Holm over the paper's claims. Claims beyond the paper are a family of their own. The rules of the"
+        " verdicts use no adjustment."
     )
-    return caption, pd.DataFrame(shown)
+    return make_table("statistics-claims", pd.DataFrame(shown), caption, words=NAMES)
 
 
-def passk_block(passk: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+def passk_table(passk: pd.DataFrame) -> Table:
     shown = {"method": passk["run"].map(run_label), "k": passk["k"].astype(str), "seeds": passk["seeds"].astype(str)}
     shown["pass@k, %"] = [percent(value) for value in passk["mean"]]
     shown |= {f"SE {name}": [_points(value) for value in passk[f"se_{name}"]] for name in ("samples", "problems")}
@@ -72,13 +78,13 @@ def passk_block(passk: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     caption = (
         "pass@k of the final weights: standard errors in points for new samples on the same problems (needs n ≥ 2k) and"
         " for new problems, and the posterior mean with its 95 % credible interval under a beta difficulty fitted to"
-        " the run (normal, as a mean over many problems: no degrees of freedom). All for these weights:"
-        " none holds run-to-run error."
+        " the run. That interval is normal, as for a mean over many problems, and has no degrees of freedom. All of it"
+        " is about these weights; none of it covers run-to-run error."
     )
-    return caption, pd.DataFrame(shown)
+    return make_table("statistics-passk", pd.DataFrame(shown), caption, words=NAMES)
 
 
-def selection_block(selection: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+def selection_table(selection: pd.DataFrame) -> Table:
     averages = [
         f"{metric_label(metric)} {_points(part['optimism'].mean())} ({_points(part['expected'].mean())})"
         for metric, part in selection.groupby("metric", sort=False)
@@ -91,12 +97,12 @@ def selection_block(selection: pd.DataFrame) -> tuple[str, pd.DataFrame]:
         for label, key in (("optimism of best", "optimism"), ("if flat", "expected"), ("noise", "noise"))
     }
     caption = (
-        "Selection on the maximum, validation problems: best, last and selected on development; the part of best's lead"
-        " over its curve that does not show on the development problems; what a flat curve with this noise between"
-        " evaluations would give. In points, mean over seeds."
+        "Selection on the maximum, validation problems: the best evaluation, the last, and the one selected on the"
+        " development problems. Optimism is the part of best's lead over its curve that the development problems do"
+        " not show; “if flat” is what a flat curve with this noise would give. In points, mean over seeds."
         + (f" Mean over runs: {', '.join(averages)}." if averages else "")
     )
-    return caption, pd.DataFrame(shown)
+    return make_table("statistics-selection", pd.DataFrame(shown), caption, words=NAMES)
 
 
 def _names(frame: pd.DataFrame) -> dict[str, object]:

@@ -1,0 +1,238 @@
+"""Tables as data: built once from numbers, then rendered to Markdown, LaTeX and HTML, and written as JSON.
+
+Cells are plain text. Each renderer escapes them for its own format, here and nowhere else. Typst needs no escaping: it
+reads the JSON itself (`booktabs` in style.typ), and strings that it reads are never evaluated.
+"""
+
+import html
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from tabulate import tabulate
+
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_json, write_atomic, write_json
+
+Align = Literal["left", "right"]
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{mark: "\\" + mark for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\n": " ",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "“": "``",
+    "”": "''",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≠": r"$\neq$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "½": r"$\frac{1}{2}$",
+    "⊕": r"$\oplus$",
+    "→": r"$\to$",
+    "β": r"$\beta$",
+    "ε": r"$\varepsilon$",
+    "λ": r"$\lambda$",
+    "ρ": r"$\rho$",
+    "Δ": r"$\Delta$",
+    "²": "$^2$",
+    "\N{NO-BREAK SPACE}": "~",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A captioned table with C columns; every cell is text. Numbers are aligned right, words left."""
+
+    id: str  # short and unique on its page
+    caption: str
+    columns: tuple[str, ...]  # [C]
+    rows: tuple[tuple[str, ...], ...]  # [R][C]
+    align: tuple[Align, ...]  # [C]
+    groups: tuple[str, ...] = ()  # [C], or none: a title that neighbouring columns share, "" for a column without
+    notes: tuple[str, ...] = ()  # sentences below the table
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.columns), len(self.align), len(self.groups or self.columns), *map(len, self.rows)}
+        if len(lengths) > 1:
+            raise ValueError(f"table {self.id}: columns, alignment, groups and rows differ in length")
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """One title per column, with its group's in front."""
+        groups = self.groups or ("",) * len(self.columns)
+        return tuple(f"{group} {column}".strip() for group, column in zip(groups, self.columns, strict=True))
+
+
+def make_table(
+    id: str,
+    frame: pd.DataFrame,
+    caption: str = "",
+    *,
+    words: Collection[str] | None = None,
+    groups: Iterable[str] = (),
+    notes: Iterable[str] = (),
+) -> Table:
+    """A table of the frame's values as text; `words` names its columns of words, by default the first alone."""
+    columns = tuple(map(str, frame.columns))
+    words = columns[:1] if words is None else words
+    rows = tuple(tuple(map(str, row)) for row in frame.itertuples(index=False, name=None))
+    align = tuple("left" if column in words else "right" for column in columns)
+    return Table(id, caption, columns, rows, align, tuple(groups), tuple(notes))
+
+
+def stacked(table: Table) -> Table:
+    """Columns of one group as one column, their cells below each other; a dash below a value is left out."""
+    if not table.groups:
+        return table
+    spans: list[list[int]] = []
+    for place, group in enumerate(table.groups):
+        if group and spans and table.groups[spans[-1][0]] == group:
+            spans[-1].append(place)
+        else:
+            spans.append([place])
+    rows = [
+        tuple(
+            "\n".join([row[span[0]], *(row[i] for i in span[1:] if row[i] not in ("—", row[span[0]]))])
+            for span in spans
+        )
+        for row in table.rows
+    ]
+    columns = tuple(table.groups[span[0]] or table.columns[span[0]] for span in spans)
+    align = tuple(table.align[span[0]] for span in spans)
+    return Table(table.id, table.caption, columns, tuple(rows), align, notes=table.notes)
+
+
+def to_markdown(table: Table) -> str:
+    """Caption in bold, a pipe table, and the notes; without a line break at the end."""
+    align = ["left" if side == "left" else "right" for side in table.align]
+    rows = [[markdown_text(cell) for cell in row] for row in (table.titles, *table.rows)]
+    pipes = tabulate(rows[1:], rows[0], tablefmt="pipe", colalign=align if table.rows else None, disable_numparse=True)
+    caption = [f"**{markdown_text(table.caption)}**"] if table.caption else []
+    return "\n\n".join([*caption, pipes, *map(markdown_text, table.notes)])
+
+
+def to_latex(table: Table) -> str:
+    """A float with a booktabs tabular; it needs the package booktabs."""
+
+    def line(cells: Iterable[str]) -> str:
+        text = " & ".join(map(latex_text, cells)) + r" \\"
+        return "{}" + text if text.startswith(("[", "*")) else text  # else an option of the \\ before it
+
+    shape = "".join("l" if side == "left" else "r" for side in table.align)
+    tabular = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", line(table.titles), r"\midrule"]
+    tabular += [*map(line, table.rows), r"\bottomrule", r"\end{tabular}"]
+    notes = [rf"\par {latex_text(note)}" for note in table.notes]
+    caption = [rf"\caption{{{latex_text(table.caption)}}}"] if table.caption else []
+    return "\n".join([r"\begin{table*}", r"\centering", r"\footnotesize", *caption, *tabular, *notes, r"\end{table*}"])
+
+
+def to_html(table: Table, badges: Collection[str] = ()) -> str:
+    """Caption, a table that scrolls by itself, and the notes. Cells that are one of `badges` become badges."""
+    name = html.escape(f"table-{table.id}")
+
+    def cell(value: str) -> str:
+        if value in badges:
+            return f'<span class="badge {value.replace(" ", "-")}">{html.escape(value)}</span>'
+        return html.escape(value).replace(" = ", "\u00a0=\u00a0").replace(" %", "\u00a0%")
+
+    number = ["" if side == "left" else ' class="number"' for side in table.align]
+    caption = ("caption", table.caption) if table.caption else ("skip", ", ".join(table.titles))
+    lines = [f'<p class="{caption[0]}" id="{name}">{html.escape(caption[1])}</p>']
+    lines += [f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}">']
+    lines += [f'<table aria-labelledby="{name}">', "<thead>", *_group_line(table.groups)]
+    heads = zip(number, table.columns, strict=True)
+    lines += ["<tr>" + "".join(f'<th scope="col"{mark}>{html.escape(title)}</th>' for mark, title in heads) + "</tr>"]
+    lines += ["</thead>", "<tbody>"]
+    for first, *rest in table.rows:
+        cells = "".join(f"<td{mark}>{cell(value)}</td>" for mark, value in zip(number[1:], rest, strict=True))
+        lines.append(f'<tr><th scope="row">{cell(first)}</th>{cells}</tr>')
+    lines += ["</tbody>", "</table>", "</div>"]
+    return "\n".join(lines + [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]) + "\n"
+
+
+def _group_line(groups: tuple[str, ...]) -> list[str]:
+    if not any(groups):
+        return []
+    spans: list[list[Any]] = []
+    for group in groups:
+        if spans and spans[-1][0] == group:
+            spans[-1][1] += 1
+        else:
+            spans.append([group, 1])
+    cells = [
+        f'<th scope="colgroup" colspan="{span}">{html.escape(group)}</th>' if group else f'<td colspan="{span}"></td>'
+        for group, span in spans
+    ]
+    return ["<tr>" + "".join(cells) + "</tr>"]
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is, inside a cell of a table or outside."""
+    text = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # within a word it is no markup
+    return re.sub(r"([|`*$~]|\](?=[(\[:])|^#)", r"\\\1", text)
+
+
+def latex_text(text: str) -> str:
+    return "".join(LATEX.get(mark, mark) for mark in text)
+
+
+def write_table(stem: Path, numbers: pd.DataFrame, *tables: Table) -> None:
+    """Write `stem`.csv from the numbers, and .json, .md and .tex from the tables made of them."""
+    write_text(stem.with_name(f"{stem.name}.csv"), numbers.to_csv(index=False, float_format="%.6f"))
+    write_json(stem.with_name(f"{stem.name}.json"), [asdict(table) for table in tables])
+    write_text(stem.with_name(f"{stem.name}.md"), "\n\n".join(map(to_markdown, tables)) + "\n")
+    in_latex = "% needs \\usepackage{booktabs}\n" + "\n\n".join(map(to_latex, tables)) + "\n"
+    write_text(stem.with_name(f"{stem.name}.tex"), in_latex)
+
+
+def read_tables(path: Path) -> dict[str, Table]:
+    """Tables by id as `write_table` wrote them; none where the file is missing.
+
+    Raises:
+        UserError: the file is damaged, or of another version.
+    """
+    if not path.exists():
+        return {}
+    return {table.id: table for table in parse_tables(path, read_json(path))}
+
+
+def parse_tables(path: Path, data: Any) -> tuple[Table, ...]:
+    """Tables from parsed JSON; `path` names the file in the error."""
+    try:
+        return tuple(_parse(entry) for entry in data)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not tables of this version; write it again") from error
+
+
+def _parse(entry: dict[str, Any]) -> Table:
+    rows = tuple(tuple(row) for row in entry["rows"])
+    lists = {key: tuple(entry[key]) for key in ("columns", "align", "groups", "notes")}
+    table = Table(id=entry["id"], caption=entry["caption"], rows=rows, **lists)
+    texts = [
+        table.id,
+        table.caption,
+        *table.notes,
+        *table.groups,
+        *table.columns,
+        *(cell for row in rows for cell in row),
+    ]
+    if not all(isinstance(text, str) for text in texts) or not set(table.align) <= {"left", "right"}:
+        raise TypeError("cells must be text")
+    return table
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
