@@ -7,8 +7,8 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, f
 
 from hdpo.study.identity import content_hash, files_hash, weights_hash
 from hdpo.study.method import Method
-from hdpo.study.old_form import refuse_old_form
 from hdpo.study.plain_yaml import read_yaml
+from hdpo.study.raw import find_places, refuse_old_form
 from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
     Evaluate,
@@ -88,6 +88,10 @@ class Study(Section):
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):
             raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
+        beyond_small = self.model.dtype != "float32" or self.train.gradient_checkpointing or self.hardware.gpus
+        if self.model.implementation == "small" and beyond_small:
+            wants = "model.dtype float32, no train.gradient_checkpointing and no hardware.gpus"
+            raise ValueError(f"model.implementation: small wants {wants}; write transformers")
         for method in self.methods:
             method.check(self)
         if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
@@ -144,7 +148,8 @@ class Study(Section):
     def base_hash(self) -> str:
         """Identity of the base model's evaluation: its weights, or the config that trains them."""
         trained = self.pretrain_hash if self.model.path is None else None
-        return content_hash([self.base_path, self.model.revision, self.base_weights, trained])
+        how = [self.model.dtype, self.model.implementation]
+        return content_hash([self.base_weights or self.base_path, self.model.revision, trained, how])
 
     @property
     def pretrain_hash(self) -> str:
@@ -200,6 +205,8 @@ class Run(Section):
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
         kept["pretrain"] = study["pretrain"] if self.study.model.path is None else None
         kept["base_weights"] = self.study.base_weights
+        if self.study.base_weights is not None:  # the weights say more than the folder that holds them
+            kept["model"].pop("path")
         return kept | {"method": self.method.described, "seed": self.seed}
 
     @property
@@ -233,6 +240,7 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(raw, dict):
         raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
     refuse_old_form(path, raw)
+    find_places(raw, Path(path))
     try:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:

@@ -56,7 +56,7 @@ def test_tied_weights_have_one_master_and_float32_weights_are_their_own():
 def test_an_update_at_the_papers_learning_rate_reaches_every_weight(make_trainer):
     """At 1e-6 the model that acts may not change at all in one step, but what the next step builds on does."""
     optimizer = {"train__optimizer__learning_rate": 1e-6, "train__optimizer__warmup_steps": 0}
-    trainer = make_trainer("grpo", model__dtype="bfloat16", **optimizer)
+    trainer = make_trainer("grpo", model__dtype="bfloat16", model__implementation="transformers", **optimizer)
     weights = trainer.learner.weights
     before = {name: weight.clone() for name, weight in weights.items()}
     acting = [parameter.clone() for parameter in trainer.policy.parameters()]

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from hdpo.learning.jsd import top_k_jsd
-from hdpo.learning.learner import distinct
 from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations
 from hdpo.model.forward import completion_logits, token_logp
 from hdpo.model.sequences import Sequences
@@ -79,7 +78,7 @@ def test_equal_rollouts_count_as_often_as_they_were_drawn(make_trainer):
     rows = [0, 1, 1, 1, 2, 3, 3, 3, 4, 5]
     drawn, index = rollouts.sequences.select(rows), rollouts.sequences.token_index(rows)
     repeated = Rollouts(drawn, rollouts.logp[index], rollouts.entropy[index])
-    assert distinct(drawn, list(range(10)), 10) == ([0, 1, 4, 5, 8, 9], [1, 3, 1, 3, 1, 1])
+    assert drawn.distinct(list(range(10)), 10) == ([0, 1, 4, 5, 8, 9], [1, 3, 1, 3, 1, 1])
     twice = Demonstrations(*(part.select([0, 0, 1]) for part in (demonstrations.student, demonstrations.teacher)), 3, 9)
     advantages = torch.tensor([[1.0, -2, -2, -2, 0.5, 1.5, 1.5, 1.5, -1, 0.25]])
     found = gradients(trainer, repeated, advantages, twice)
@@ -105,8 +104,8 @@ def test_equal_rollouts_of_other_groups_are_not_taken_together(make_trainer):
     """The same problem may be drawn twice in a batch, and its groups then have other rewards and advantages."""
     one = sample(make_trainer(), count=1).sequences
     both = one.select([0, 1, 0, 1])
-    assert distinct(both, [0, 1, 2, 3], 2) == ([0, 1, 2, 3], [1, 1, 1, 1])
-    assert distinct(both, [0, 1, 2, 3], 4) == ([0, 1], [2, 2])
+    assert both.distinct([0, 1, 2, 3], 2) == ([0, 1, 2, 3], [1, 1, 1, 1])
+    assert both.distinct([0, 1, 2, 3], 4) == ([0, 1], [2, 2])
 
 
 def test_ratio_is_one_at_first_and_real_afterwards(make_trainer):

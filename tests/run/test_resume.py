@@ -37,7 +37,8 @@ def test_resumed_equals_uninterrupted(make_run, finished_folder, monkeypatch, st
 
 
 def test_resumed_equals_uninterrupted_in_bfloat16(make_run, monkeypatch):
-    short = {"model__dtype": "bfloat16", "train__steps": 3, "train__checkpoint_every": 1, "evaluate__every": 3}
+    model = {"model__dtype": "bfloat16", "model__implementation": "transformers"}
+    short = model | {"train__steps": 3, "train__checkpoint_every": 1, "evaluate__every": 3}
     run = make_run(**short)
     train_run(run)
     whole = results(run)

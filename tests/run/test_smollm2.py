@@ -65,10 +65,11 @@ def study(model_folder, tmp_path, monkeypatch) -> Study:
         "hint": "solution",
     }
     steps = {"train__prompts_per_step": 4, "train__rollouts_per_prompt": 4, "train__max_response_tokens": 160}
-    model = {"model__path": str(model_folder), "model__max_length": 800, "pretrain": None}
+    model = {"model__path": str(model_folder), "model__implementation": "transformers", "model__max_length": 800}
     optimizer = {"train__optimizer__learning_rate": 1e-5, "train__optimizer__warmup_steps": 0}
     path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump(tiny(task=task, train__micro_batch_tokens=1024, **steps, **model, **optimizer)))
+    changes = {"task": task, "pretrain": None, "train__micro_batch_tokens": 1024} | steps | model | optimizer
+    path.write_text(yaml.safe_dump(tiny(**changes)))
     return load_study(path)
 
 

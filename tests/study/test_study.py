@@ -126,7 +126,7 @@ def test_impossible_runs_are_refused(make_study, name, seed):
         ("hdpo-frozen-0.1", {"train__updates_per_batch": 2}),
         ("hdpo-frozen-0.1", {"evaluate__every": 2}),
         ("hdpo-frozen-0.1", {"pretrain__steps": 9}),
-        ("hdpo-frozen-0.1", {"model__dtype": "bfloat16"}),
+        ("hdpo-frozen-0.1", {"model__implementation": "transformers"}),
     ],
 )
 def test_what_decides_the_weights_is_part_of_a_runs_identity(make_study, name, changes):

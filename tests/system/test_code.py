@@ -132,18 +132,19 @@ def test_a_runs_code_is_its_own_methods_and_what_that_uses(codes):
     first = codes()
     assert len(set(first.values())) == 2
     assert codes("methods/another.py", "", "class Another: ...\n") == first
-    assert codes("learning/learner.py", "updates(self", "updates(  # again\n        self") == first
-    assert codes("report/tables.py", "def ", "changed = 1\n\n\ndef ") == first
+    assert codes("learning/learner.py", "import torch", "# reworded\nimport torch") == first
+    assert codes("report/tables.py", "", "changed = 1\n") == first
     hdpo = codes("methods/hdpo.py", "[: self.max_cliffs]", "[self.max_cliffs :]")
     assert hdpo["grpo"] == first["grpo"] and hdpo["hdpo"] != first["hdpo"]
     grpo = codes("methods/grpo.py", "self.importance_cap is not None", "self.importance_cap is None")
     assert grpo["grpo"] != hdpo["grpo"] and grpo["hdpo"] != hdpo["hdpo"]  # HDPO is built on GRPO
     for file in (
         "learning/learner.py",
-        "model/policy.py",
+        "model/loading.py",
         "tasks/countdown.py",
         "sampling/sampler.py",
         "system/rng.py",
     ):
-        before, after = codes(), codes(file, "def ", "changed = 1\n\n\ndef ")
+        assert (ROOT / "hdpo" / file).is_file()
+        before, after = codes(), codes(file, "", "changed = 1\n")
         assert all(after[name] != before[name] for name in after), file

@@ -83,6 +83,7 @@ def assert_close(found, expected, where: str = "", tolerance: float = 1e-5) -> N
         assert found == expected, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ranks_program.CASES)
 def test_two_processes_compute_what_one_does(folder, two, case):
     one, found = ranks_program.three_steps(folder, case), two["steps"][case]
@@ -101,6 +102,7 @@ def test_two_processes_compute_what_one_does(folder, two, case):
     assert len({(place / "model.safetensors").stat().st_size for place in saved}) == 1  # tied weights are there once
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_two_processes_goes_on_in_the_same_bits(two):
     for case, (uninterrupted, resumed) in two["resumed"].items():
         assert resumed["records"] == uninterrupted["records"] and resumed["records"][0]["grad_norm"] > 0.01, case
@@ -108,6 +110,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_the_same_bits(two):
             assert torch.equal(resumed["state"][name], value), (case, name)
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_finite_on_one_rank_stops_all_with_the_same_line(two):
     for what, (first, second) in two["errors"].items():
         assert first == second, what
@@ -144,6 +147,7 @@ def own_lines(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if not line.startswith("run ")]  # but for progress
 
 
+@pytest.mark.slow
 def test_stopped_killed_and_resumed_on_one_rank(tmp_path, monkeypatch):
     """SIGTERM saves the step in hand on both ranks together; SIGKILL of the command ends both; one process goes on."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,37 @@
+"""What happens to a study file before it is validated: its old form is refused, its places are found."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hdpo.system.errors import UserError
+
+KEYS = {
+    "sweep": "list the runs under `methods`",
+    "distill": "move its keys to the hdpo entry of `methods`, and offload_teacher to `hardware`",
+}
+PLACES = (("model", "path"), ("task", "path"), ("task", "templates"))
+TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
+
+
+def refuse_old_form(path: str | Path, raw: dict[str, Any]) -> None:
+    """Say in one line how a study file of version 0.1 must change."""
+    train = raw.get("train")
+    moved = [key for key in TRAIN_KEYS if isinstance(train, dict) and key in train]
+    for key, change in KEYS.items():
+        if key in raw:
+            raise UserError(f"config {path}: {key}: is of the old form; {change}, as in config/small.yaml")
+    if moved:
+        raise UserError(f"config {path}: train.{moved[0]}: is now a parameter of grpo and hdpo; move it to `methods`")
+
+
+def find_places(raw: dict[str, Any], study: Path) -> None:
+    """Make relative places absolute that lie beside the study file, or in the folder above it, and not here.
+
+    So a study file can be used from any folder. A place in the working folder comes first and stays as it is written.
+    """
+    for section, key in PLACES:
+        place = raw[section].get(key) if isinstance(raw.get(section), dict) else None
+        if isinstance(place, str) and place and not os.path.exists(place):  # unlike Path, silent about impossible names
+            beside = [folder / place for folder in (study.parent, study.parent.parent)]
+            raw[section][key] = next((str(found.resolve()) for found in beside if os.path.exists(found)), place)
