@@ -32,7 +32,7 @@ def test_flops_of_a_step_by_hand(paper):
     draw = Draw(3, 2, 4, 6)
     assert sampling_flops(draw, shape) == 3 * (4 * shape.trunk_flops(2) + 40) + 36 * (shape.trunk_flops(7) + 40)
     assumed = Assumptions(4, 5, 6, cliffs=0.5, signal=0.25, privileged_pass=0.5, scored=1)
-    work = workload(paper, assumed, distills=True)
+    work = workload(paper, assumed, paper.methods[1])
     assert work.trained_rows == 512 / 4
     assert work.privileged == Draw(16, 4, 9, 6) and work.distilled_rows == 32
     per_row = 10 * shape.trunk_flops(5) + 6 * 40
@@ -78,7 +78,7 @@ def test_tokens_of_the_small_world_by_hand(small):
     """16 prompts × 16 rollouts × 80 steps; of 384 problems a greedy and 8 samples, at steps 0, 20, …, 80."""
     assumed = assumptions(small, "likely")
     assert assumed.response == pytest.approx(0.1 * 6 + 0.42 * 12 + 0.23 * 18 + 0.25 * 24)
-    tokens = workload(small, assumed, distills=True).tokens()
+    tokens = workload(small, assumed, small.methods[1]).tokens()
     length = assumed.response
     assert tokens["rollout"] == pytest.approx(16 * 16 * 80 * length)
     assert tokens["trained"] == pytest.approx(0.7 * 16 * 16 * 80 * length)
@@ -86,7 +86,7 @@ def test_tokens_of_the_small_world_by_hand(small):
     assert tokens["distill"] == pytest.approx(0.7 * 0.15 * 16 * 4 * 80 * length)
     assert tokens["evaluation"] == pytest.approx(5 * 384 * 9 * length)
     assert tokens["test"] == pytest.approx(512 * 17 * length)
-    grpo = workload(small, assumed, distills=False).tokens()
+    grpo = workload(small, assumed, small.methods[0]).tokens()
     assert grpo["privileged"] == grpo["distill"] == 0 and grpo["rollout"] == tokens["rollout"]
 
 
@@ -124,7 +124,7 @@ def test_levels_are_in_order_and_hdpo_costs_more(scale, request):
         totals = [study_seconds(study, hardware, level) for level in LEVELS]
         assert 0 < totals[0] < totals[1] < totals[2]
         for level in LEVELS:
-            grpo, hdpo = (run_seconds(study, hardware, level, distills) for distills in (False, True))
+            grpo, hdpo = (run_seconds(study, hardware, level, method) for method in study.methods[:2])
             assert grpo["privileged"] == grpo["distill"] == 0
             assert all(grpo[phase] <= hdpo[phase] for phase in grpo) and sum(grpo.values()) < sum(hdpo.values())
 

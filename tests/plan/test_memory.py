@@ -151,5 +151,5 @@ def test_gradient_checkpointing_trades_memory_for_time(paper):
     study = with_hardware(paper, gpus=1)
     plain = study.model_copy(update={"train": study.train.model_copy(update={"gradient_checkpointing": False})})
     assert study_memory(study, "h200").needed < study_memory(plain, "h200").needed
-    seconds = [run_seconds(one, "h200", "likely", distills=False) for one in (study, plain)]
+    seconds = [run_seconds(one, "h200", "likely", one.methods[0]) for one in (study, plain)]
     assert seconds[0]["update"] > seconds[1]["update"] and seconds[0]["rollout"] == seconds[1]["rollout"]

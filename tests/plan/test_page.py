@@ -50,7 +50,7 @@ def test_the_page_on_scale_states_what_the_plan_says(monkeypatch):
         for label, name in devices.items():
             hours = [study_seconds(study, name, level) * study.hardware.gpus / 3600 for level in LEVELS]
             low, likely, high = (f"{float(f'{hour:.3g}'):,.0f}" if hour >= 20 else f"{hour:.1f}" for hour in hours)
-            run = run_seconds(study, name, "likely", distills=True)
+            run = run_seconds(study, name, "likely", study.methods[1])
             run = duration(sum(run.values()) - run["test"]).replace(".0 min", " min")
             assert f"| {label} | {low}, **{likely}**, {high} | {run} |" in page
 

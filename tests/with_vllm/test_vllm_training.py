@@ -4,15 +4,17 @@ import json
 import subprocess
 import sys
 
-import pandas as pd
+
 import pytest
 import torch
 from safetensors.torch import load_file
+
 
 pytest.importorskip("vllm")
 
 from hdpo.learning.trainer import Trainer
 from hdpo.model.tokenizer import encode
+from hdpo.run.outcomes import read_outcomes
 from hdpo.run.train import train_run
 from hdpo.sampling.sampler import Sampler
 from helpers.steps import timeless
@@ -78,7 +80,7 @@ def test_the_command_line_trains_and_evaluates(make_run, tmp_path):
     for command in ("train", "evaluate"):
         arguments = [command, str(tmp_path / "study.yaml"), "--run", "grpo", "--seed", "1"]
         subprocess.run([sys.executable, "-m", "hdpo.cli", *arguments], check=True)  # a process each: one engine each
-    outcomes = pd.read_parquet(tmp_path / "results/smoke/eval/grpo/seed1.parquet")
+    outcomes = read_outcomes(tmp_path / "results/smoke/eval/grpo/seed1.parquet")
     assert len(outcomes) == 32 and outcomes["greedy"].sum() > 0
 
 

@@ -1,5 +1,6 @@
 """Profiles and GPUs: what a job may use, and the jobs that every scale plans."""
 
+import os
 import subprocess
 import sys
 
@@ -47,7 +48,7 @@ def test_two_jobs_never_share_a_gpu_and_a_killed_one_frees_its_own():
     claim_gpus(1, environment)
     assert environment["CUDA_VISIBLE_DEVICES"] == "2"
     with pytest.raises(
-        UserError, match=rf"only 1 of 3 GPUs are free \(GPU 1: process {first.pid} on .*--resources gpu=3"
+        UserError, match=rf"only 0 of 3 GPUs are free \(GPU 2: process {os.getpid()} on .*--resources gpu=3"
     ):
         claim_gpus(2, {"CUDA_VISIBLE_DEVICES": "0,1,2"})
     first.kill()
