@@ -163,7 +163,8 @@ class Study(Section):
     @property
     def evaluation_code(self) -> str:
         """Hash of the code that decides what a model answers and how it is scored."""
-        return code_hash("hdpo.run.evaluate", type(self.task).__module__, within=(*WEIGHT_CODE, "hdpo.run.evaluate"))
+        asks = ("hdpo.run.evaluate", "hdpo.run.outcomes")
+        return code_hash(*asks, type(self.task).__module__, within=(*WEIGHT_CODE, *asks))
 
     def run(self, name: str, seed: int) -> "Run":
         """Resolve one run, listed in the study or not.

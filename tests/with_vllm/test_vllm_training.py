@@ -81,7 +81,7 @@ def test_the_command_line_trains_and_evaluates(make_run, tmp_path):
         arguments = [command, str(tmp_path / "study.yaml"), "--run", "grpo", "--seed", "1"]
         subprocess.run([sys.executable, "-m", "hdpo.cli", *arguments], check=True)  # a process each: one engine each
     outcomes = read_outcomes(tmp_path / "results/smoke/eval/grpo/seed1.parquet")
-    assert len(outcomes) == 32 and outcomes["greedy"].sum() > 0
+    assert len(outcomes) == 32 and sum(outcome["greedy"] for outcome in outcomes) > 0
 
 
 def test_two_processes_draw_what_one_does(make_run, tmp_path):

@@ -98,7 +98,7 @@ def test_a_study_without_gpus_sees_none():
 def test_gpus_that_are_not_there_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    study = write_study(tmp_path, hardware={"gpus": 2})
+    study = write_study(tmp_path, hardware={"gpus": 2}, model__implementation="transformers")
     assert main(["train", str(study), "--run", "grpo", "--seed", "1"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("hdpo: hardware.gpus is 2, but this process sees 0 GPUs") and error.count("\n") == 1
