@@ -1,26 +1,20 @@
 """Countdown chains: drawing them at random, rewriting them into equal ones, and replaying them strictly."""
 
+import operator
 import random
 from dataclasses import dataclass
 
 MAX_NUMBER = 16  # of a problem's numbers
 MAX_VALUE = 63  # of every intermediate result and of the target
-OPERATORS = "+-*/"
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
 NUMERALS = {str(number): number for number in range(100)}  # one way to write each number
 
 
-def apply(left: int, operator: str, right: int) -> int | None:
+def apply(left: int, sign: str, right: int) -> int | None:
     """Result of one step, or None if the rules forbid it: only integers in 1..MAX_VALUE exist."""
-    if operator == "+":
-        value = left + right
-    elif operator == "-":
-        value = left - right
-    elif operator == "*":
-        value = left * right
-    elif operator == "/" and right and left % right == 0:
-        value = left // right
-    else:
+    if sign == "/" and (right == 0 or left % right):
         return None
+    value = OPERATORS[sign](left, right)
     return value if 1 <= value <= MAX_VALUE else None
 
 
@@ -55,10 +49,9 @@ class Chain:
 
     def step_texts(self) -> list[str]:
         values = self.values()
-        results = values[len(self.numbers) :]
         return [
             f"{values[step.left]} {step.operator} {values[step.right]} = {result}"
-            for step, result in zip(self.steps, results, strict=True)
+            for step, result in zip(self.steps, values[len(self.numbers) :], strict=True)
         ]
 
     def text(self) -> str:
@@ -72,13 +65,13 @@ def draw_chain(rng: random.Random, k: int) -> Chain:
         values, pool, steps = list(numbers), list(range(k)), []
         while len(pool) > 1:
             left, right = rng.sample(pool, 2)
-            operator = rng.choice(OPERATORS)
-            value = apply(values[left], operator, values[right])
+            sign = rng.choice(tuple(OPERATORS))
+            value = apply(values[left], sign, values[right])
             if value is None:
                 break
             pool = [node for node in pool if node not in (left, right)] + [len(values)]
             values.append(value)
-            steps.append(Step(left, operator, right))
+            steps.append(Step(left, sign, right))
         else:
             return Chain(numbers, tuple(steps))
 
@@ -89,8 +82,7 @@ def rewrite(rng: random.Random, chain: Chain) -> Chain:
     pending, renamed = list(range(len(chain.steps))), {leaf: leaf for leaf in range(k)}
     steps: list[Step] = []
     while pending:
-        ready = [i for i in pending if {chain.steps[i].left, chain.steps[i].right} <= renamed.keys()]
-        i = rng.choice(ready)
+        i = rng.choice([i for i in pending if {chain.steps[i].left, chain.steps[i].right} <= renamed.keys()])
         left, right = renamed[chain.steps[i].left], renamed[chain.steps[i].right]
         if chain.steps[i].operator in "+*" and rng.random() < 0.5:
             left, right = right, left
@@ -111,7 +103,7 @@ def solves(numbers: tuple[int, ...], target: int, response: str) -> bool:
         return False
     for step in steps:
         parts = step.split(" ")
-        if len(parts) != 5 or parts[3] != "=" or parts[1] not in OPERATORS or len(parts[1]) != 1:
+        if len(parts) != 5 or parts[3] != "=" or parts[1] not in OPERATORS:
             return False
         left, right, claimed = (NUMERALS.get(parts[i]) for i in (0, 2, 4))
         if left is None or right is None or claimed is None or apply(left, parts[1], right) != claimed:

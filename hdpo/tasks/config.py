@@ -1,7 +1,8 @@
-"""The `task` sections of written problems: every key, its type and its range. Reading one loads no data."""
+"""The `task` sections of written problems, and the columns of their data sets. Reading a section loads no data."""
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -12,12 +13,26 @@ if TYPE_CHECKING:
     from hdpo.study.study import Study
     from hdpo.tasks import Task
 
+CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's notes to a calculator, as in 48/2=<<48/2=24>>24
+
+
+class Row(NamedTuple):
+    """One row, whatever the columns of its data set."""
+
+    problem: str
+    solution: str
+    answer: str
+    steps: int  # of calculation in the solution, 0 where it does not say
+
 
 class MathTask(TaskConfig):
     """What the data sets of written problems share.
 
     `problems.train` is an upper bound: over-long prompts are dropped.
     """
+
+    columns: ClassVar[tuple[str, ...]]  # that the data set must have, all text; the first holds the problem
+    subset: ClassVar[str | None] = None  # its name on the hub, for a data set of several
 
     path: Place  # a name on the hub, or a local file or folder of Parquet or JSON lines of the same columns
     revision: Place | None = None  # the hub's commit or tag; null: its newest
@@ -31,30 +46,41 @@ class MathTask(TaskConfig):
 
     @model_validator(mode="after")
     def _revision(self) -> "MathTask":
-        from hdpo.tasks.sources import is_local
-
-        if self.revision is not None and is_local(self):
+        if self.revision is not None and self.is_local:
             raise ValueError("revision is a commit or tag of the hub, but path is a place here")
         return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether `path` is a file or folder here rather than a name on the hub."""
+        return self.path.startswith(("./", "../", "/", "~")) or Path(self.path).exists()
 
     @property
     def data_splits(self) -> tuple[str, ...]:
         """The data set's own splits that the problems come from."""
         raise NotImplementedError
 
-    def files(self) -> list[Path]:
-        from hdpo.tasks.sources import read_files
+    def read(self, texts: dict[str, str]) -> Row:
+        """The columns of one row, by name, as a row of any data set."""
+        raise NotImplementedError
 
-        return read_files(self)
+    def files(self) -> list[Path]:
+        from hdpo.tasks.prompts import template_files
+        from hdpo.tasks.rows import data_files
+
+        local = [file for split in self.data_splits for file in data_files(self, split)] if self.is_local else []
+        return [*template_files(self).values(), *local]
 
     def load(self, study: "Study") -> "Task":
         from hdpo.tasks.math import WrittenMath
 
-        return WrittenMath(study)
+        return WrittenMath(study, self)
 
 
 class OpenMathInstruct2(MathTask):
     """The paper's data set."""
+
+    columns = ("problem", "generated_solution", "expected_answer")
 
     name: Literal["openmathinstruct2"]
     path: Place = "nvidia/OpenMathInstruct-2"
@@ -64,9 +90,15 @@ class OpenMathInstruct2(MathTask):
     def data_splits(self) -> tuple[str, ...]:
         return (self.split,)
 
+    def read(self, texts: dict[str, str]) -> Row:
+        return Row(texts["problem"], texts["generated_solution"], texts["expected_answer"].strip(), steps=0)
+
 
 class Gsm8k(MathTask):
-    """Grade-school word problems."""
+    """Grade-school word problems. One column holds solution and answer, divided by ####."""
+
+    columns = ("question", "answer")
+    subset = "main"
 
     name: Literal["gsm8k"]
     path: Place = "openai/gsm8k"
@@ -74,3 +106,10 @@ class Gsm8k(MathTask):
     @property
     def data_splits(self) -> tuple[str, ...]:
         return ("train", "test")  # its own test problems are the study's
+
+    def read(self, texts: dict[str, str]) -> Row:
+        """The row with its answer in a box, as the prompt asks."""
+        solution, _, answer = texts["answer"].rpartition("####")
+        answer = answer.strip().replace(",", "")
+        shown = f"{CALCULATION.sub('', solution).strip()}\nThe final answer is \\boxed{{{answer}}}."
+        return Row(texts["question"], shown, answer, steps=len(CALCULATION.findall(solution)))

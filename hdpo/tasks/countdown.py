@@ -24,7 +24,7 @@ SYMBOLS = ("<pad>", "<eos>", "<unk>", "+", "-", "*", "/", "=", ",", ">", "!", "?
 
 def problem_id(numbers: tuple[int, ...], target: int) -> str:
     """Names a problem independently of the order of its numbers."""
-    return "-".join(str(number) for number in sorted(numbers)) + f">{target}"
+    return "-".join(map(str, sorted(numbers))) + f">{target}"
 
 
 def split_of(numbers: tuple[int, ...], target: int) -> str:
@@ -37,7 +37,7 @@ def split_of(numbers: tuple[int, ...], target: int) -> str:
 
 
 def student_prompt(numbers: tuple[int, ...], target: int) -> str:
-    return " ".join(str(number) for number in numbers) + f" > {target} ?"
+    return " ".join(map(str, numbers)) + f" > {target} ?"
 
 
 def privileged_prompt(question: str, hint: str) -> str:
@@ -84,8 +84,9 @@ class CountdownTask(Task):
             wanted, misses = len(drawn) + count, 0
             while len(drawn) < wanted:
                 chain = draw_chain(rng, k)
-                name = problem_id(chain.numbers, chain.target)
-                if name in drawn or split_of(chain.numbers, chain.target) != split:
+                problem = chain.numbers, chain.target
+                name = problem_id(*problem)
+                if name in drawn or split_of(*problem) != split:
                     misses += 1
                     if misses > 200 * (count + 1000):
                         raise UserError(
@@ -93,8 +94,7 @@ class CountdownTask(Task):
                             f" lower task.mixture[{k}] or task.problems.{split}"
                         )
                     continue
-                question = student_prompt(chain.numbers, chain.target)
-                drawn[name] = Problem(name, question, hint_text(chain, self.config.hint), difficulty=k)
+                drawn[name] = Problem(name, student_prompt(*problem), hint_text(chain, self.config.hint), difficulty=k)
         problems = list(drawn.values())
         rng.shuffle(problems)
         return tuple(problems)
@@ -107,7 +107,7 @@ class CountdownTask(Task):
 
     def reward(self, problem: Problem, response: str) -> float:
         numbers, target = problem.question.removesuffix(" ?").split(" > ")
-        return float(solves(tuple(int(number) for number in numbers.split()), int(target), response))
+        return float(solves(tuple(map(int, numbers.split())), int(target), response))
 
 
 def _apportion(mixture: dict[int, float], total: int) -> dict[int, int]:
@@ -125,7 +125,6 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = [*SYMBOLS, *(str(number) for number in range(MAX_VALUE + 1))]
-    words = models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<unk>")
-    tokenizer = Tokenizer(words)
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")

@@ -5,8 +5,6 @@ that covers everything it depends on.
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,24 +22,15 @@ if TYPE_CHECKING:
 
 BATCH = 2048  # prompts tokenised at a time
 FITS, UNANSWERED, STUDENT_TOO_LONG, TEACHER_TOO_LONG = range(4)
-
-
-@dataclass
-class Dropped:
-    """Rows left out, by reason."""
-
-    student_too_long: int = 0
-    teacher_too_long: int = 0  # the student's prompt would fit
-    unanswered: int = 0  # no problem or no final answer
-
-    @classmethod
-    def count(cls, fits: np.ndarray) -> "Dropped":
-        reasons = (STUDENT_TOO_LONG, TEACHER_TOO_LONG, UNANSWERED)
-        return cls(*(int((fits == reason).sum()) for reason in reasons))
+REASONS = {
+    "student_too_long": STUDENT_TOO_LONG,
+    "teacher_too_long": TEACHER_TOO_LONG,  # the student's prompt would fit
+    "unanswered": UNANSWERED,  # no problem or no final answer
+}
 
 
 def row_fits(task: "WrittenMath", rows: Any) -> np.ndarray:
-    """Of every row of one of the data set's splits: whether its prompts fit, or why it is left out.
+    """Of every row of one of the data set's splits: `FITS`, or one of `REASONS` to leave it out.
 
     The first process to ask computes it; others that ask meanwhile wait.
     """
@@ -77,21 +66,16 @@ def _key(task: "WrittenMath", rows: Any) -> str:
     return json_sha256([1, rows._fingerprint, task.config.hint, task.templates, tokenizer, frame, task.room])
 
 
-def _fit(task: "WrittenMath", problems: list[Problem | None]) -> list[int]:
-    fits = [UNANSWERED if problem is None else FITS for problem in problems]
-    for content, reason in ((task.student_content, STUDENT_TOO_LONG), (task.teacher_content, TEACHER_TOO_LONG)):
-        asked = [place for place, fit in enumerate(fits) if fit == FITS]
-        for place in _too_long(task, content, {place: problems[place] for place in asked}):
-            fits[place] = reason
-    return fits
-
-
-def _too_long(task: "WrittenMath", content: Callable[[Problem], str], problems: dict[int, Problem]) -> list[int]:
-    """The problems whose prompt with this content has more than `room` tokens."""
+def _fit(task: "WrittenMath", problems: list[Problem]) -> list[int]:
+    fits = [FITS if problem.question.strip() and problem.answer else UNANSWERED for problem in problems]
     frame = len(chat_prompt(task.tokenizer, "").encode())
-    texts = {place: content(problem) for place, problem in problems.items()}
-    # An ASCII token has at least one character, so a short prompt fits without being tokenised. Other characters may
-    # become several in a tokenizer's Unicode normal form.
-    doubtful = {place: text for place, text in texts.items() if frame + len(text) > task.room or not text.isascii()}
-    lengths = task.lengths([chat_prompt(task.tokenizer, text) for text in doubtful.values()])
-    return [place for place, length in zip(doubtful, lengths, strict=True) if length > task.room]
+    for role, reason in (("student", STUDENT_TOO_LONG), ("teacher", TEACHER_TOO_LONG)):
+        texts = {i: task.content(role, problem) for i, problem in enumerate(problems) if fits[i] == FITS}
+        # An ASCII token has at least one character, so a short prompt fits without being tokenised. Other characters
+        # may become several in a tokenizer's Unicode normal form.
+        doubtful = {i: text for i, text in texts.items() if frame + len(text) > task.room or not text.isascii()}
+        lengths = task.lengths([chat_prompt(task.tokenizer, text) for text in doubtful.values()])
+        for i, length in zip(doubtful, lengths, strict=True):
+            if length > task.room:
+                fits[i] = reason
+    return fits

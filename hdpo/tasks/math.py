@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from hdpo.system.errors import UserError
 from hdpo.system.launch import is_first
 from hdpo.tasks import Problem, Task, Verdict
 from hdpo.tasks.config import MathTask
-from hdpo.tasks.fitting import FITS, Dropped, row_fits
+from hdpo.tasks.fitting import FITS, REASONS, row_fits
 from hdpo.tasks.grading import BOX, grade, last_boxed
 from hdpo.tasks.prompts import chat_prompt, fill, read_templates
-from hdpo.tasks.rows import COLUMNS, data_commit, first_occurrences, held_out, load_rows, read_problem
+from hdpo.tasks.rows import data_commit, first_occurrences, held_out, load_rows, read_problem
 from hdpo.tasks.workers import Crashed, TimedOut, WorkerPool
 
 WORK = re.compile(r"[=+*/^<>×÷·≈≤≥]|\d\s*-\s*\d|\\(?:frac|times|cdot|div|sqrt|approx|leq?|geq?)\b")
@@ -35,7 +35,15 @@ class Rows(Sequence[Problem]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, position: int) -> Problem:
+    @overload
+    def __getitem__(self, position: int) -> Problem: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> "Rows": ...
+
+    def __getitem__(self, position: int | slice) -> "Problem | Rows":
+        if isinstance(position, slice):
+            return Rows(self.config, self.data, self.numbers[position])
         number = int(self.numbers[position])
         return read_problem(self.config, number, self.data[number])
 
@@ -45,17 +53,13 @@ class WrittenMath(Task):
 
     verifier_can_fail = True
 
-    def __init__(self, study: Study) -> None:
-        self.study, self.config = study, study.task
+    def __init__(self, study: Study, config: MathTask) -> None:
+        self.study, self.config = study, config
         self.templates = read_templates(self.config)
         self.room = study.model.max_length - study.train.max_response_tokens  # tokens that a prompt may have
         self.pool = WorkerPool(grade, study.hardware.threads_per_rank, self.config.reward_timeout)
-        self._known = cache(self._problems)
         self.part = cache(self._part)
         self.row_fits = cache(lambda split: row_fits(self, self.data[split]))
-
-    def problems(self, split: str) -> Sequence[Problem]:
-        return self._known(split)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -78,19 +82,18 @@ class WrittenMath(Task):
         source, *own_test = self.config.data_splits
         numbers = {split: np.arange(len(rows)) for split, rows in self.data.items()}
         if self.config.repeated_problems == "drop":
-            column = COLUMNS[self.config.name][0][0]
-            numbers = first_occurrences({split: rows[column] for split, rows in self.data.items()})
+            numbers = first_occurrences({split: rows[self.config.columns[0]] for split, rows in self.data.items()})
         train, held = held_out(len(numbers[source]), self.config.train_share, self.config.seed)
         parts = {"train": (source, numbers[source][train]), "held_out": (source, numbers[source][held])}
         return parts | ({"test": (own_test[0], numbers[own_test[0]])} if own_test else {})
 
-    def _part(self, name: str) -> tuple[np.ndarray, Dropped]:
-        """Row numbers of a part whose prompts fit, in order, and what was left out."""
+    def _part(self, name: str) -> tuple[np.ndarray, dict[str, int]]:
+        """Row numbers of a part whose prompts fit, in order, and how many were left out for each of `REASONS`."""
         source, numbers = self.split_rows[name]
         fits = self.row_fits(source)[numbers]
-        kept, dropped = numbers[fits == FITS], Dropped.count(fits)
-        if dropped != Dropped() and is_first():
-            reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in vars(dropped).items())
+        kept, dropped = numbers[fits == FITS], {name: int((fits == reason).sum()) for name, reason in REASONS.items()}
+        if any(dropped.values()) and is_first():
+            reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
             print(f"{self.config.name}, {name}: {len(kept)} of {len(numbers)} rows kept ({reasons})", file=sys.stderr)
         return kept, dropped
 
@@ -98,7 +101,7 @@ class WrittenMath(Task):
         """Tokens of each prompt, as the trainer encodes it."""
         return [len(ids) for ids in self.tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
 
-    def _problems(self, split: str) -> Rows:
+    def problems(self, split: str) -> Rows:
         """A split's problems. Validation has the first held-out rows, as in the base framework.
 
         Raises:
@@ -114,28 +117,26 @@ class WrittenMath(Task):
         }
         part, start = places[split]
         fitting, dropped = self.part(part)
-        wanted = getattr(sizes, split)
+        wanted, too_long = getattr(sizes, split), dropped["student_too_long"] + dropped["teacher_too_long"]
         numbers = fitting[start : start + wanted]
         if len(numbers) < (wanted if split != "train" else 1):
             raise UserError(
                 f"task.problems.{split}: {wanted} wanted, {len(numbers)} left of {len(fitting)} in the {part} part"
-                f" (prompts over {self.room} tokens: {dropped.student_too_long + dropped.teacher_too_long} dropped);"
+                f" (prompts over {self.room} tokens: {too_long} dropped);"
                 f" lower task.problems or task.train_share, or raise model.max_length"
             )
         source, _ = self.split_rows[part]
         return Rows(self.config, self.data[source], numbers)
 
-    def student_content(self, problem: Problem) -> str:
-        return fill(self.templates["student"], problem=problem.question)
-
-    def teacher_content(self, problem: Problem) -> str:
-        return fill(self.templates["teacher"], problem=problem.question, **{self.config.hint: problem.hint})
+    def content(self, role: str, problem: Problem) -> str:
+        """What `student` or `teacher` is shown, before the chat template."""
+        return fill(self.templates[role], problem=problem.question, **{self.config.hint: problem.hint})
 
     def student_prompt(self, problem: Problem) -> str:
-        return chat_prompt(self.tokenizer, self.student_content(problem))
+        return chat_prompt(self.tokenizer, self.content("student", problem))
 
     def privileged_prompt(self, problem: Problem) -> str:
-        return chat_prompt(self.tokenizer, self.teacher_content(problem))
+        return chat_prompt(self.tokenizer, self.content("teacher", problem))
 
     def reward(self, problem: Problem, response: str) -> float:
         return float(self.judge([problem], [response]) == [Verdict.CORRECT])

@@ -1,13 +1,28 @@
 """Prompts of the math tasks: a filled template file becomes one user turn of the model's own chat template."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from hdpo.system.errors import UserError
 from hdpo.tasks.config import MathTask
-from hdpo.tasks.sources import template_files
 
+TEMPLATES = Path(__file__).parent / "templates"
 SLOT = re.compile(r"\{(problem|answer|solution)\}")
+
+
+def template_files(config: MathTask) -> dict[str, Path]:
+    """The student's and the teacher's template: the kit's, or those of the folder `task.templates`.
+
+    Raises:
+        UserError: a template is missing.
+    """
+    folder = Path(config.templates) if config.templates else TEMPLATES
+    files = {"student": folder / "student.txt", "teacher": folder / f"{config.hint}.txt"}
+    for file in files.values():
+        if not file.is_file():
+            raise UserError(f"task.templates {folder}: no {file.name} there; copy one from {TEMPLATES}")
+    return files
 
 
 def read_templates(config: MathTask) -> dict[str, str]:

@@ -1,10 +1,8 @@
-"""Rows of a data set of written problems: loads them, reads them as problems, and divides them into splits."""
+"""Rows of a data set of written problems: found, loaded, read as problems, and divided into splits."""
 
 import hashlib
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +10,33 @@ import numpy as np
 
 from hdpo.system.errors import UserError, brief
 from hdpo.tasks import Problem
-from hdpo.tasks.config import Gsm8k, MathTask
-from hdpo.tasks.sources import SUFFIXES, data_files, is_local
+from hdpo.tasks.config import MathTask
 
-CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's notes to a calculator, as in 48/2=<<48/2=24>>24
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row, whatever the columns of its data set."""
-
-    problem: str
-    solution: str
-    answer: str
-    steps: int  # of calculation in the solution, 0 where it does not say
+SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}  # and the `datasets` builder that reads them
 
 
-def read_openmathinstruct2(row: dict[str, str]) -> Row:
-    return Row(row["problem"], row["generated_solution"], row["expected_answer"].strip(), steps=0)
+def data_files(config: MathTask, split: str) -> list[Path]:
+    """Local files of one of the data set's own splits: `path` itself, or `split.*` and `split-*` in its folder.
 
-
-def read_gsm8k(row: dict[str, str]) -> Row:
-    """GSM8K keeps solution and answer in one column, divided by ####. We box the answer, as the prompt asks."""
-    solution, _, answer = row["answer"].rpartition("####")
-    answer = answer.strip().replace(",", "")
-    shown = f"{CALCULATION.sub('', solution).strip()}\nThe final answer is \\boxed{{{answer}}}."
-    return Row(row["question"], shown, answer, steps=len(CALCULATION.findall(solution)))
-
-
-COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, str]], Row]]] = {
-    "openmathinstruct2": (("problem", "generated_solution", "expected_answer"), read_openmathinstruct2),
-    "gsm8k": (("question", "answer"), read_gsm8k),
-}
+    Raises:
+        UserError: nothing there, or files of several kinds.
+    """
+    path = Path(config.path).expanduser()
+    # Otherwise a plain folder, or a clone of the hub's repository.
+    folders = (sorted(folder.glob(f"{split}[.-]*")) for folder in (path, path / "data", path / "main"))
+    candidates = ([file for file in found if file.suffix in SUFFIXES] for found in folders)
+    files = [path] if path.is_file() else next(filter(None, candidates), [])
+    kinds = {SUFFIXES.get(file.suffix) for file in files}
+    if len(kinds) != 1:
+        raise UserError(
+            f"task.path {config.path}: no {split}.parquet, {split}.jsonl or {split}-*.parquet there"
+            f" (one kind of file); give such a folder or a name on the hub"
+        )
+    if kinds == {None}:
+        raise UserError(f"task.path {config.path}: expected a .parquet, .jsonl or .json file")
+    if not any(file.stat().st_size for file in files):
+        raise UserError(f"task.path {config.path}: {files[0].name} is empty")
+    return files
 
 
 def load_rows(config: MathTask, split: str) -> Any:
@@ -59,14 +52,13 @@ def load_rows(config: MathTask, split: str) -> Any:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it also raises what it logs
     logging.set_verbosity_error()  # otherwise each retry prints a line
-    subset = "main" if isinstance(config, Gsm8k) else None
-    local = data_files(config, split) if is_local(config) else None
+    local = data_files(config, split) if config.is_local else []
     try:
         if local:
             files = [str(file) for file in local]
             rows = datasets.load_dataset(SUFFIXES[local[0].suffix], data_files=files, split="train")
         else:
-            rows = datasets.load_dataset(config.path, subset, split=split, revision=config.revision)
+            rows = datasets.load_dataset(config.path, config.subset, split=split, revision=config.revision)
     except Exception as error:  # of many kinds; all mean that the data cannot be loaded
         # A DatasetGenerationError says nothing by itself; its cause does.
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
@@ -74,16 +66,15 @@ def load_rows(config: MathTask, split: str) -> Any:
             f"task.path {config.path}, split {split}: cannot be loaded ({type(cause).__name__}: {brief(cause)});"
             f" give a folder of downloaded files if there is no network"
         ) from error
-    columns, _ = COLUMNS[config.name]
-    for column in columns:
+    for column in config.columns:
         if column not in rows.column_names:
             raise UserError(
                 f"task.path {config.path}, split {split}: no column {column!r}; {config.name} needs"
-                f" {', '.join(columns)}, found {', '.join(rows.column_names)}"
+                f" {', '.join(config.columns)}, found {', '.join(rows.column_names)}"
             )
         if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
             raise UserError(f"task.path {config.path}, split {split}: column {column!r} must hold text")
-    return rows.select_columns(list(columns))
+    return rows.select_columns(list(config.columns))
 
 
 def data_commit(rows: Any) -> str | None:
@@ -92,14 +83,9 @@ def data_commit(rows: Any) -> str | None:
     return folder if re.fullmatch("[0-9a-f]{40}", folder) else None
 
 
-def read_problem(config: MathTask, number: int, row: dict[str, Any]) -> Problem | None:
-    """The row as a problem, or None if it lacks a problem or a final answer and so could not be judged."""
-    columns, read = COLUMNS[config.name]
-    if any(row[column] is None for column in columns):
-        return None
-    found = read(row)
-    if not (found.problem.strip() and found.answer):
-        return None
+def read_problem(config: MathTask, number: int, row: dict[str, Any]) -> Problem:
+    """The row as a problem. A row that lacks a text reads as empty, and could not be judged."""
+    found = config.read(dict.fromkeys(config.columns, "") if None in row.values() else row)
     name = f"{hashlib.sha256(found.problem.encode()).hexdigest()[:12]}-{number}"
     return Problem(name, found.problem, getattr(found, config.hint), found.steps, found.answer)
 

@@ -37,8 +37,7 @@ class Scorer:
             NotFinite: a reward is neither 0 nor 1.
         """
         end = self.tokenizer.eos_token_id
-        mine = ranks.share(completions)
-        ids = [row.tolist() for row in mine]
+        ids = [row.tolist() for row in ranks.share(completions)]
         texts = self.tokenizer.batch_decode([row[:-1] if row[-1:] == [end] else row for row in ids])
         group = len(completions) // max(1, len(problems))
         asked = ranks.share([problem for problem in problems for _ in range(group)])

@@ -31,31 +31,28 @@ def write_data_survey(study: Study) -> None:
 
 def survey(task: WrittenMath) -> dict[str, Any]:
     """Rows, repeats, overlap with training, dropped prompts and lengths, as plain numbers."""
-    training = _names(task.problems("train"))
-    splits = {}
+    splits: dict[str, dict[str, Any]] = {}
+    training: set[str] = set()
     for split in SPLITS:
         problems = task.problems(split)
-        names = training if split == "train" else _names(problems)
+        names = [same_problem(problem.question) for problem in problems]
         splits[split] = {"problems": len(problems), "distinct": len(set(names)), "tokens": _lengths(task, problems)}
-        if split != "train":
-            known = set(training)
-            splits[split]["also_in_training"] = sum(name in known for name in names)
+        if split == "train":
+            training = set(names)
+        else:
+            splits[split]["also_in_training"] = sum(name in training for name in names)
     return {
         "task": task.config.model_dump(mode="json"),
         "rows": {name: len(rows) for name, rows in task.data.items()},
         "prompt_limit": task.room,
         "splits": splits,
-        "dropped": {name: vars(task.part(name)[1]) for name in task.split_rows},
+        "dropped": {name: task.part(name)[1] for name in task.split_rows},
     }
-
-
-def _names(problems: Rows) -> list[str]:
-    return [same_problem(problem.question) for problem in problems]
 
 
 def _lengths(task: WrittenMath, problems: Rows) -> dict[str, list[int]]:
     """Median, 95th percentile and maximum of the tokens of prompts and hints."""
-    some = [problems[i] for i in range(min(MEASURED, len(problems)))]
+    some = list(problems[:MEASURED])
     texts = {
         "student_prompt": [task.student_prompt(problem) for problem in some],
         "privileged_prompt": [task.privileged_prompt(problem) for problem in some],
@@ -74,10 +71,8 @@ def _text(found: dict[str, Any]) -> str:
         if split != "train":
             share = 100 * values["also_in_training"] / values["problems"]
             line += f", {values['also_in_training']} of them ({share:.1f} %) also in training"
-        lengths = ", ".join(
-            f"{name.replace('_', ' ')} {' / '.join(map(str, n))}" for name, n in values["tokens"].items()
-        )
-        lines += [line, f"  tokens, median / 95 % / longest: {lengths}"]
+        lengths = [f"{name.replace('_', ' ')} {' / '.join(map(str, n))}" for name, n in values["tokens"].items()]
+        lines += [line, f"  tokens, median / 95 % / longest: {', '.join(lengths)}"]
     for part, dropped in found["dropped"].items():
         reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
         lines.append(f"left out of the {part} part: {reasons} (prompt limit: {found['prompt_limit']} tokens)")

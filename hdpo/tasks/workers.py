@@ -55,7 +55,11 @@ class WorkerPool:
         deaths = [0] * len(calls)
         waiting = deque(range(len(calls)))
         busy: dict[Connection, _Worker] = {}
-        idle = self._living(min(self.count, len(calls)))
+        for worker in [worker for worker in self.workers if not worker.process.is_alive()]:
+            self._bury(worker)
+        while len(self.workers) < min(self.count, len(calls)):
+            self._start()
+        idle = list(self.workers)
         try:
             while waiting or busy:
                 while waiting and idle:
@@ -91,15 +95,6 @@ class WorkerPool:
         """End the workers; the next `map` starts new ones."""
         for worker in list(self.workers):
             self._bury(worker)
-
-    def _living(self, count: int) -> list[_Worker]:
-        """At least `count` workers that are alive and idle."""
-        for worker in list(self.workers):
-            if not worker.process.is_alive():
-                self._bury(worker)
-        while len(self.workers) < count:
-            self._start()
-        return list(self.workers)
 
     def _start(self) -> _Worker:
         ours, theirs = self.context.Pipe()
