@@ -95,7 +95,7 @@ def test_vllms_share_of_a_gpu_by_hand(paper, share, line):
     """98 parameters: 16 bytes each of float32 state, 2 of bfloat16 copy, 2 of frozen teacher, on 10 GB."""
     shape = Shape(10, 2, 3, 2, 1, 1, 2, tied=True, bias=False)
     study = with_hardware(paper, gpus=1, rollout_memory=share)
-    found = memory(study, shape, workload(study, assumptions(study, "high"), True), True, 10e9, "toy")
+    found = memory(study, shape, workload(study, assumptions(study, "high"), study.methods[1]), True, 10e9, "toy")
     if share != 8e-6:
         assert shape.parameters == 98 and sum(found.rollout.values()) == 1.5e9 + 20 * 98 + share * 10e9
     assert sum(found.update.values()) < 1.6e9  # vLLM sleeps

@@ -4,11 +4,9 @@ import json
 import subprocess
 import sys
 
-
 import pytest
 import torch
 from safetensors.torch import load_file
-
 
 pytest.importorskip("vllm")
 
