@@ -9,6 +9,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -85,7 +86,7 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
         raise UserError(f"study {study.name}: pretrain is null, so there is no base model to train")
     torch.set_num_threads(threads)
     config, record, began = study.pretrain, provenance(), time.perf_counter()
-    tokenizer = build_tokenizer()
+    tokenizer: Any = build_tokenizer()  # transformers' types are wider than `hdpo.model.tokenizer` asks
     with tempfile.TemporaryDirectory() as name:
         ends = tokenizer.eos_token_id, tokenizer.pad_token_id
         initial_model(Path(name), config, len(tokenizer), study.model.max_length, *ends)
@@ -101,9 +102,8 @@ def train_base(study: Study, out: Path, threads: int = 1) -> None:
         total = 0.0
         for rows in batch.micro_batches(list(range(len(batch))), MICRO_BATCH_TOKENS):
             part = batch.select(rows)
-            loss = nn.functional.cross_entropy(
-                completion_logits(model, part), part.tokens.to(model.device), reduction="sum"
-            )
+            logits, tokens = completion_logits(model, part), part.tokens.to(model.device)
+            loss = nn.functional.cross_entropy(logits, tokens, reduction="sum")
             (loss / len(batch.tokens)).backward()
             total += loss.item() / len(batch.tokens)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

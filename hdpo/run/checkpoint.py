@@ -39,21 +39,19 @@ def save_checkpoint(
     run_hash: str,
     weights: dict[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
-    write_metrics: Callable[[Path], Any],
-    write_evals: Callable[[Path], Any],
+    write_logs: Callable[[Path], Any],
 ) -> None:
-    """Save the state after `step` steps and drop all but the newest `KEEP` checkpoints.
+    """Save the state after `step` steps, with what `write_logs` adds, and drop all but the newest `KEEP` checkpoints.
 
     Called by every rank, as shards are gathered; rank 0 writes, so that any number of ranks can go on from there.
     """
-    moments, weights = ranks.collect(_moments(weights, optimizer)), ranks.collect(weights.items())
+    moments, whole = ranks.collect(_moments(weights, optimizer)), ranks.collect(weights.items())
 
     def write(out: Path) -> None:
         out.mkdir()
-        save_file(weights, out / WEIGHTS)
+        save_file(whole, out / WEIGHTS)
         save_file(moments, out / MOMENTS)
-        write_metrics(out / METRICS)
-        write_evals(out / EVALS)
+        write_logs(out)
         write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
 
     ranks.from_main(lambda: write_atomic(folder / f"step-{step:06d}", write))

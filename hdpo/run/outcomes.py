@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from hdpo.sampling.vllm_sampler import VllmSampler
     from hdpo.tasks.scoring import Scorer
 
-COLUMNS = {"problem": "string", "difficulty": "int32", "greedy": "int8", "samples": "list<int8>"}
-STEP_COLUMNS = {"step": "int32", "split": "string"}  # before the others, in evaluations during training
-
 
 def evaluate(
     scorer: "Scorer",
@@ -35,11 +32,10 @@ def evaluate(
     prompts = encode(scorer.tokenizer, [scorer.task.student_prompt(problem) for problem in problems])
     greedy = scorer.judge(problems, sampler.sample(prompts, 1, 0.0).sequences.completions).rewards
     sampled = sampler.sample(prompts, samples, temperature, random).sequences.completions
-    outcomes = scorer.judge(problems, sampled).rewards
-    first, others = greedy[:, 0].int().tolist(), outcomes.int().tolist()
+    rewards = scorer.judge(problems, sampled).rewards
     return [
-        {"problem": problem.id, "difficulty": problem.difficulty, "greedy": first[i], "samples": others[i]}
-        for i, problem in enumerate(problems)
+        {"problem": problem.id, "difficulty": problem.difficulty, "greedy": first, "samples": others}
+        for problem, first, others in zip(problems, greedy[:, 0].int().tolist(), rewards.int().tolist(), strict=True)
     ]
 
 
@@ -47,9 +43,9 @@ def schema(with_steps: bool) -> "pa.Schema":
     """The columns and types of an outcomes file; `with_steps`: of evaluations during training."""
     import pyarrow as pa
 
-    types = {"string": pa.string(), "int32": pa.int32(), "int8": pa.int8(), "list<int8>": pa.list_(pa.int8())}
-    columns = (STEP_COLUMNS if with_steps else {}) | COLUMNS
-    return pa.schema([pa.field(name, types[kind]) for name, kind in columns.items()])
+    steps = {"step": pa.int32(), "split": pa.string()} if with_steps else {}
+    outcomes = {"greedy": pa.int8(), "samples": pa.list_(pa.int8())}
+    return pa.schema(steps | {"problem": pa.string(), "difficulty": pa.int32()} | outcomes)
 
 
 def write_outcomes(path: Path, rows: list[dict[str, Any]], metadata: dict[str, Any]) -> None:

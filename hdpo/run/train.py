@@ -46,7 +46,8 @@ def train_run(run: Run) -> Path:
     started, began = provenance(), time.perf_counter()
     trainer, state, steps = Trainer(run), run.state_folder, run.study.train.steps
     learner = trainer.learner
-    commits = _hub_commits(trainer)  # now: the hub's newest may be another at the end
+    model = None if run.study.base_is_local else hub_commit(run.study.base_path, run.study.model.revision)
+    commits = {"model": model, "data": trainer.task.commit}  # now: the hub's newest may be another at the end
     name = f"run {run.name} seed {run.seed}"
     with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
         checkpoint = load_checkpoint(state, run.hash, learner.weights, learner.optimizer)
@@ -65,7 +66,8 @@ def train_run(run: Run) -> Path:
                         evals += evaluate_during_training(trainer, step)
                     record = trainer.step(step)
                     metrics.write(record)
-                bar.set_postfix(**_figures(record))
+                figures = {"reward": f"{record['reward']:.3f}", "cliffs": record["cliffs"]}
+                bar.set_postfix(**figures, loss=f"{record['loss']:.4f}")
                 stopped = max(ranks.gather_count(stop.number or 0))  # a signal need not reach all ranks in one step
                 if (step + 1) % run.study.train.checkpoint_every == 0 or step + 1 == steps or stopped:
                     _save(trainer, step + 1, evals)
@@ -88,13 +90,6 @@ def _announce(run: Run, name: str, done: int) -> None:
         print(f"{name}: the code has changed since {others[-1]}; training starts anew", flush=True)
 
 
-def _hub_commits(trainer: Trainer) -> dict[str, str | None]:
-    """Of the hub's model and data that the run has loaded."""
-    study = trainer.run.study
-    model = None if study.base_is_local else hub_commit(study.base_path, study.model.revision)
-    return {"model": model, "data": trainer.task.commit}
-
-
 def evaluate_during_training(trainer: Trainer, step: int) -> list[dict[str, Any]]:
     """Score the policy after `step` steps on development and validation problems."""
     run, rows = trainer.run, []
@@ -107,16 +102,13 @@ def evaluate_during_training(trainer: Trainer, step: int) -> list[dict[str, Any]
 
 
 def _save(trainer: Trainer, step: int, evals: list[dict[str, Any]]) -> None:
-    run, state = trainer.run, trainer.run.state_folder
-    save_checkpoint(
-        state,
-        step,
-        run.hash,
-        trainer.learner.weights,
-        trainer.learner.optimizer,
-        write_metrics=lambda out: shutil.copyfile(state / METRICS, out),
-        write_evals=lambda out: _write_evals(trainer, out, evals),
-    )
+    run, state, learner = trainer.run, trainer.run.state_folder, trainer.learner
+
+    def write(out: Path) -> None:
+        shutil.copyfile(state / METRICS, out / METRICS)
+        _write_evals(trainer, out / EVALS, evals)
+
+    save_checkpoint(state, step, run.hash, learner.weights, learner.optimizer, write)
 
 
 def _hand_over(trainer: Trainer, evals: list[dict[str, Any]], record: dict) -> None:
@@ -148,8 +140,9 @@ def save_policy(trainer: Trainer, folder: Path) -> None:
 
 
 def _write_evals(trainer: Trainer, out: Path, evals: list[dict[str, Any]]) -> None:
-    hashes = {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
-    write_outcomes(out, evals, _metadata(trainer.run) | {"problems": hashes})
+    run, hashes = trainer.run, {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
+    metadata = {"run": run.name, "seed": run.seed, "run_hash": run.hash, "samples": run.study.evaluate.samples}
+    write_outcomes(out, evals, metadata | {"problems": hashes})
 
 
 def _tokens(metrics: Path) -> dict[str, int]:
@@ -158,15 +151,3 @@ def _tokens(metrics: Path) -> dict[str, int]:
     for line in metrics.read_text(encoding="utf-8").splitlines():
         totals.update(json.loads(line)["tokens"])
     return dict(totals)
-
-
-def _metadata(run: Run) -> dict:
-    return {"run": run.name, "seed": run.seed, "run_hash": run.hash, "samples": run.study.evaluate.samples}
-
-
-def _figures(record: dict) -> dict[str, str]:
-    return {
-        "reward": f"{record['reward']:.3f}",
-        "cliffs": record["cliffs"],
-        "loss": f"{record['loss']:.4f}",
-    }

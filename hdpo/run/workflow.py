@@ -54,11 +54,10 @@ def identity(study: Study) -> Callable[..., str]:
 
 def extra_results(study: Study) -> list[str]:
     """Results of runs made by hand beside the study's list. They appear in its tables, so these depend on them."""
-    planned = {f"{run}/seed{seed}" for run in study.runs for seed in study.seeds}
-    folders = [path.parent for path in sorted(study.root.glob("runs/*/seed*/run.json"))]
-    extra = [folder for folder in folders if f"{folder.parent.name}/{folder.name}" not in planned]
-    tests = [study.root / "eval" / folder.parent.name / f"{folder.name}.parquet" for folder in extra]
-    return [str(path) for path in [*(folder / "run.json" for folder in extra), *filter(Path.is_file, tests)]]
+    planned = {study.run(name, seed).folder / "run.json" for name in study.runs for seed in study.seeds}
+    extra = [path for path in sorted(study.root.glob("runs/*/seed*/run.json")) if path not in planned]
+    tests = [study.root / "eval" / path.parent.parent.name / f"{path.parent.name}.parquet" for path in extra]
+    return [str(path) for path in [*extra, *filter(Path.is_file, tests)]]
 
 
 def wildcard(names: Iterable[str]) -> str:
@@ -85,15 +84,12 @@ def hold_study(study: Study) -> None:
     """
     try:
         HELD.append(lock(study.root / ".lock", f"study {study.name}"))
-        return
-    except UserError as error:
-        line = str(error)
-    except OSError as error:
-        line = disk_error(error)
+    except (UserError, OSError) as error:
+        line = disk_error(error) if isinstance(error, OSError) else str(error)
         if line is None:
             raise
-    print(f"hdpo: {line}", file=sys.stderr, flush=True)
-    sys.exit(2)
+        print(f"hdpo: {line}", file=sys.stderr, flush=True)
+        sys.exit(2)
 
 
 def explain_full_disk(study: Study) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hdpo.learning.trainer import Trainer
 from hdpo.methods.hdpo import HDPO
 from hdpo.model import forward
-from hdpo.run.checkpoint import load_checkpoint, save_checkpoint
+from hdpo.run.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
 from hdpo.run.outcomes import evaluate
 from hdpo.run.train import save_policy
 from hdpo.study.study import load_study
@@ -62,13 +62,20 @@ def three_steps(folder: Path, case: str) -> dict:
     return {"records": records, "state": state(trainer), "outcomes": outcomes}
 
 
+def touch_logs(out: Path) -> None:
+    for name in (METRICS, EVALS):
+        (out / name).touch()
+
+
 def resumed_steps(folder: Path, case: str) -> tuple[dict, dict]:
     """Step 1 and the state after it: of a trainer that goes on, and of one that goes on from its checkpoint."""
     going_on, resumed = trainer_of(folder, case), trainer_of(folder, case)
     steps(going_on, range(1))
     place = (folder / f"state-{case}", 1, "0" * 12)
     learner = going_on.learner
-    save_checkpoint(*place, learner.weights, learner.optimizer, write_metrics=Path.touch, write_evals=Path.touch)
+    save_checkpoint(
+        *place, learner.weights, learner.optimizer, lambda out: [(out / name).touch() for name in (METRICS, EVALS)]
+    )
     load_checkpoint(place[0], place[2], resumed.learner.weights, resumed.learner.optimizer)
     return tuple({"records": steps(trainer, range(1, 2)), "state": state(trainer)} for trainer in (going_on, resumed))
 
