@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hdpo.plan.hardware import Device, Use, device, use
 from hdpo.plan.memory import SEQUENCES
-from hdpo.plan.shape import Shape, study_shape
+from hdpo.plan.shape import Shape, study_shape, value_bytes
 from hdpo.plan.workload import Assumptions, Draw, Workload, assumptions, workload
 from hdpo.study.method import Method
 from hdpo.study.study import Study
@@ -36,7 +36,7 @@ def machine(study: Study, hardware: str, level: str) -> Machine:
         use(hardware, study.train.backend, level),
         units=max(1, study.hardware.gpus) if on_gpu else study.hardware.threads,
         threads=study.hardware.threads,
-        bytes_per_value=2 if study.model.dtype == "bfloat16" else 4,
+        bytes_per_value=value_bytes(study),
         in_flight=SEQUENCES[study.train.backend],
         recomputes=study.train.gradient_checkpointing,
         on_gpu=on_gpu,
@@ -63,9 +63,8 @@ def sampling_seconds(draw: Draw, shape: Shape, machine: Machine, max_tokens: int
     tail = min(TAIL * draw.response, max_tokens) - draw.response
     passes = rows * draw.response / min(rows, machine.in_flight) + max(0.0, tail)
     cache = rows * draw.response * (draw.prompt + draw.response / 2) * shape.kv_bytes(machine.bytes_per_value)
-    reading = (passes * shape.parameters * machine.bytes_per_value + cache) / (
-        machine.device.bandwidth * machine.use.bandwidth
-    )
+    read = passes * shape.parameters * machine.bytes_per_value + cache
+    reading = read / (machine.device.bandwidth * machine.use.bandwidth)
     arithmetic = sampling_flops(draw, shape) / (machine.units * machine.device.flops * machine.use.decoding)
     return max(arithmetic, reading) + passes * machine.use.per_pass
 
@@ -131,9 +130,9 @@ def study_seconds(study: Study, hardware: str, level: str, changes: dict | None 
 def disk_bytes(study: Study) -> dict[str, float]:
     """What a study leaves on disk: downloads, final models, and the checkpoints that its runs would resume from."""
     shape, jobs = study_shape(study), len(study.runs) * len(study.seeds)
-    width = 2 if study.model.dtype == "bfloat16" else 4
+    model = value_bytes(study) * shape.parameters
     return {
-        "base model": width * shape.parameters,
-        "final models": jobs * width * shape.parameters,
+        "base model": model,
+        "final models": jobs * model,
         "checkpoints": jobs * 2 * 12 * shape.parameters,  # two kept per run: float32 weights and two moments
     }

@@ -33,8 +33,7 @@ def compare(study: Study, folder: Path, hardware: str, changes: dict[str, float]
         if timed:
             seconds = run_seconds(study, hardware, "likely", run.method, changes)
             pairs["seconds"] = (sum(seconds.values()) - seconds["test"], taken)
-        common = {"run": name, "is_current": run.hash == run_hash}
-        found += [
-            common | {"quantity": key, "planned": plan, "measured": value} for key, (plan, value) in pairs.items()
-        ]
+        for quantity, (plan, value) in pairs.items():
+            row = {"run": name, "is_current": run.hash == run_hash, "quantity": quantity}
+            found.append(row | {"planned": plan, "measured": value})
     return found

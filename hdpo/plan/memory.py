@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hdpo.plan.hardware import device
-from hdpo.plan.shape import Shape, study_shape
+from hdpo.plan.shape import Shape, study_shape, value_bytes
 from hdpo.plan.workload import Workload, assumptions, extremes, workload
 from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
@@ -74,7 +74,7 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: floa
     """
     devices = max(1, study.hardware.gpus) if on_gpu else 1
     shards = devices if study.hardware.sharding == "shard" else 1
-    width = 2 if study.model.dtype == "bfloat16" else 4
+    width = value_bytes(study)
     state = 4 * shape.parameters / shards
     kept = {"weights, float32": state, "gradients": state, "AdamW moments": 2 * state}
     if width == 2:

@@ -8,18 +8,8 @@ from hdpo.plan.hardware import DEVICES, LEVELS, device, use
 from hdpo.plan.measured import compare
 from hdpo.plan.memory import Memory, require_memory, study_memory
 from hdpo.plan.shape import study_shape
-from hdpo.plan.workload import assumptions, extremes, workload
+from hdpo.plan.workload import MEANING, assumptions, extremes, workload
 from hdpo.study.study import Study
-
-MEANING = {
-    "prompt": "tokens of a prompt with its template",
-    "hint": "tokens that the ground truth adds to it",
-    "response": "tokens of a response, mean",
-    "cliffs": "share of prompts on which every rollout fails",
-    "signal": "share of rollouts with an advantage other than 0",
-    "privileged_pass": "share of privileged rollouts that are correct",
-    "scored": "answers scored per second and CPU thread",
-}
 
 
 def print_plan(study: Study, hardware: str | None = None, changes: dict[str, float] | None = None) -> None:
@@ -57,13 +47,15 @@ def _sections(study: Study, hardware: str, found: Memory, changes: dict[str, flo
     sections = [
         head,
         _assumptions(study, hardware, changes),
-        _work(study, hardware, changes),
+        _work(study, changes),
         _memory(study, hardware, found),
         _seconds(study, hardware, changes),
         _disk(study),
         _total(study, hardware, changes),
+        _measured(study, hardware, changes),
+        _advice(study, changes),
     ]
-    return sections + [section for section in [_measured(study, hardware, changes), _advice(study, changes)] if section]
+    return [section for section in sections if section]
 
 
 def _assumptions(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
@@ -79,7 +71,7 @@ def _assumptions(study: Study, hardware: str, changes: dict[str, float] | None) 
     return _table("Assumptions (--assume name=value replaces one at every level)", ["", *LEVELS], rows) + "\n" + note
 
 
-def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
+def _work(study: Study, changes: dict[str, float] | None) -> str:
     shape, assumed = study_shape(study), assumptions(study, "likely", changes)
     rows: dict[str, list[str]] = {}
     arms = extremes(study)
@@ -96,9 +88,8 @@ def _work(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
         }
         for kind, tokens in work.tokens().items():
             rows.setdefault(kind, [kind]).extend([si(tokens), si(flops[kind])])
-    title = "Response tokens and FLOPs of one run, likely"
     heads = [head for arm in arms for head in (f"{arm.run_name} tokens", "FLOPs")]
-    return _table(title, ["", *heads], list(rows.values()))
+    return _table("Response tokens and FLOPs of one run, likely", ["", *heads], list(rows.values()))
 
 
 def _memory(study: Study, hardware: str, found: Memory) -> str:
@@ -123,11 +114,8 @@ def _seconds(study: Study, hardware: str, changes: dict[str, float] | None) -> s
             test = seconds.pop("test")
             for phase, value in (seconds | {"training job": sum(seconds.values()), "test job": test}).items():
                 rows.setdefault(phase, [phase]).append(duration(value))
-    return _table(
-        "Time of one job",
-        ["", *(f"{arm.run_name} {level}" for arm in arms for level in LEVELS)],
-        list(rows.values()),
-    )
+    heads = [f"{arm.run_name} {level}" for arm in arms for level in LEVELS]
+    return _table("Time of one job", ["", *heads], list(rows.values()))
 
 
 def _disk(study: Study) -> str:
@@ -139,9 +127,8 @@ def _disk(study: Study) -> str:
 def _total(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     """The whole study here and, for GPUs, on every other device of the table."""
     names = ["cpu"] if hardware == "cpu" else [name for name in DEVICES if name != "cpu"]
-    rows = []
+    rows, jobs = [], max(1, study.hardware.gpus)
     for name in names:
-        jobs = max(1, study.hardware.gpus)
         hours = [study_seconds(study, name, level, changes) * jobs / 3600 for level in LEVELS]
         enough = "enough" if study_memory(study, name, changes).fits else "too little"
         rows.append([name, enough, *(f"{value:.3g}" for value in hours)])
@@ -153,9 +140,8 @@ def _measured(study: Study, hardware: str, changes: dict[str, float] | None) -> 
     """Means over the finished runs of the study as it is now, beside the plan; empty where there are none."""
     found: dict[tuple[str, str], list[dict]] = {}
     for row in compare(study, study.root / "runs", hardware, changes):
-        if not row["is_current"]:
-            continue
-        found.setdefault(("GRPO" if row["run"] == "grpo" else "HDPO", row["quantity"]), []).append(row)
+        if row["is_current"]:
+            found.setdefault(("GRPO" if row["run"] == "grpo" else "HDPO", row["quantity"]), []).append(row)
     rows = []
     for (method, quantity), group in found.items():
         measured, planned = fmean(row["measured"] for row in group), group[0]["planned"]

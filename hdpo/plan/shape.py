@@ -88,6 +88,11 @@ def from_config(config: dict) -> Shape:
     )
 
 
+def value_bytes(study: Study) -> int:
+    """Bytes of one number in the study's dtype."""
+    return 2 if study.model.dtype == "bfloat16" else 4
+
+
 def study_shape(study: Study) -> Shape:
     """The study's model: from its folder, from the config that trains it, from the table, or from the hub's cache.
 
@@ -113,9 +118,7 @@ def study_shape(study: Study) -> Shape:
     try:
         return from_config(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        known = ", ".join(sorted(KNOWN))
-        raise UserError(
-            f"model {path}: no config.json here or in the hub's cache; without one I know {known}"
-        ) from error
+        known = f"without one I know {', '.join(sorted(KNOWN))}"
+        raise UserError(f"model {path}: no config.json here or in the hub's cache; {known}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: not the config of a Llama- or Qwen2-like model ({error})") from error

@@ -1,26 +1,30 @@
 """How many tokens one run of a study samples and trains on."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Annotated, get_type_hints
 
 from hdpo.plan.hardware import LEVELS
 from hdpo.study.method import Method
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
+from hdpo.tasks.countdown import Countdown
 
 
 @dataclass(frozen=True)
 class Assumptions:
     """What nobody can know before the run: means per sequence or per step."""
 
-    prompt: float  # tokens of x with its template
-    hint: float  # tokens that y* adds to it
-    response: float  # tokens of a response
-    cliffs: float  # share of prompts on which every rollout fails
-    signal: float  # share of rollouts with an advantage other than 0: those that are trained on
-    privileged_pass: float  # share of privileged rollouts that are correct
-    scored: float  # answers scored per second and CPU thread
+    prompt: Annotated[float, "tokens of a prompt with its template"]
+    hint: Annotated[float, "tokens that the ground truth adds to it"]
+    response: Annotated[float, "tokens of a response, mean"]
+    cliffs: Annotated[float, "share of prompts on which every rollout fails"]
+    signal: Annotated[float, "share of rollouts with an advantage other than 0"]  # those that are trained on
+    privileged_pass: Annotated[float, "share of privileged rollouts that are correct"]
+    scored: Annotated[float, "answers scored per second and CPU thread"]
 
+
+MEANING = {name: hint.__metadata__[0] for name, hint in get_type_hints(Assumptions, include_extras=True).items()}
 
 # Low, likely and high cost. Outside Countdown, lengths are of English problems at about 3.5 characters a token
 # with a chat template; shares are guesses from the paper's pass@k and from the small world.
@@ -46,27 +50,25 @@ def assumptions(study: Study, level: str, changes: dict[str, float] | None = Non
     Raises:
         UserError: a name in `changes` is none, or its value is out of range.
     """
-    index = LEVELS.index(level)
-    known = _countdown(study, index) if study.task.name == "countdown" else OUTSIDE[study.task.name][index]
+    index, task = LEVELS.index(level), study.task
+    known = _countdown(study, task, index) if isinstance(task, Countdown) else OUTSIDE[task.name][index]
     for name, value in (changes or {}).items():
-        if name not in asdict(known):
-            raise UserError(f"assumption {name!r}: unknown; choose from {', '.join(asdict(known))}")
+        if name not in MEANING:
+            raise UserError(f"assumption {name!r}: unknown; choose from {', '.join(MEANING)}")
         is_share = name in ("cliffs", "signal", "privileged_pass")
         if not (0 <= value <= 1 if is_share else 0 < value < math.inf):
-            raise UserError(
-                f"assumption {name}: {value:g} is no {'share from 0 to 1' if is_share else 'number above 0'}"
-            )
+            wanted = "share from 0 to 1" if is_share else "number above 0"
+            raise UserError(f"assumption {name}: {value:g} is no {wanted}")
     return replace(known, **(changes or {}))
 
 
-def _countdown(study: Study, index: int) -> Assumptions:
+def _countdown(study: Study, task: Countdown, index: int) -> Assumptions:
     """k numbers make a prompt of k + 3 tokens and a chain of k − 1 steps of six, counting separators and the end."""
-    mixture = study.task.mixture
-    prompt = sum(share * (k + 3) for k, share in mixture.items())
-    chain = sum(share * 6 * (k - 1) for k, share in mixture.items())
+    prompt = sum(share * (k + 3) for k, share in task.mixture.items())
+    chain = sum(share * 6 * (k - 1) for k, share in task.mixture.items())
     response = min(chain * (0.8, 1.0, 1.2)[index], study.train.max_response_tokens)
     shares = ((0.05, 0.5, 0.5), (0.15, 0.7, 0.7), (0.3, 0.9, 0.9))[index]
-    return Assumptions(prompt, chain if study.task.hint == "solution" else 6, response, *shares, scored=20000)
+    return Assumptions(prompt, chain if task.hint == "solution" else 6, response, *shares, scored=20000)
 
 
 def extremes(study: Study) -> list[Method]:
@@ -109,12 +111,11 @@ class Workload:
 
     def tokens(self) -> dict[str, float]:
         """Completion tokens of the whole run by kind, as in `run.json`, and those of its evaluations and test."""
-        rows = {"trained": self.trained_rows, "distill": self.distilled_rows}
-        trained = {name: self.steps * count * self.rollout.response for name, count in rows.items()}
         return {
             "rollout": self.steps * self.rollout.tokens,
             "privileged": self.steps * self.privileged.tokens,
-            **trained,
+            "trained": self.steps * self.trained_rows * self.rollout.response,
+            "distill": self.steps * self.distilled_rows * self.rollout.response,
             "evaluation": self.evaluations * sum(draw.tokens for draw in self.evaluation),
             "test": sum(draw.tokens for draw in self.test),
         }
@@ -127,20 +128,18 @@ def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
     cliffs = min(train.prompts_per_step * assumed.cliffs, most)
     privileged = Draw(cliffs, tries, assumed.prompt + assumed.hint, assumed.response)
 
-    def evaluation(count: int, samples: int) -> tuple[Draw, Draw]:
-        return (
-            Draw(count, 1, assumed.prompt, assumed.response),
-            Draw(count, samples, assumed.prompt, assumed.response),
-        )
+    def draw(count: int, group: int) -> Draw:
+        return Draw(count, group, assumed.prompt, assumed.response)
 
-    rollout = Draw(train.prompts_per_step, train.rollouts_per_prompt, assumed.prompt, assumed.response)
+    evaluated = problems.development + problems.validation
+    rollout = draw(train.prompts_per_step, train.rollouts_per_prompt)
     return Workload(
         steps=train.steps,
         evaluations=math.ceil(train.steps / evaluate.every) + 1,  # before the first step, …, after the last
         rollout=rollout,
         privileged=privileged,
-        evaluation=evaluation(problems.development + problems.validation, evaluate.samples),
-        test=evaluation(problems.test, evaluate.test_samples),
+        evaluation=(draw(evaluated, 1), draw(evaluated, evaluate.samples)),
+        test=(draw(problems.test, 1), draw(problems.test, evaluate.test_samples)),
         trained_rows=rollout.rows * assumed.signal * train.updates_per_batch,
         distilled_rows=privileged.rows * assumed.privileged_pass * train.updates_per_batch,
     )

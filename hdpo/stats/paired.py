@@ -46,12 +46,14 @@ class Estimates:
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> np.ndarray:
         """Minimum detectable effect [C]: the true size that `interval(level)` excludes 0 for with this power."""
-        return (student_t.ppf(0.5 + level / 2, self.df) + student_t.ppf(power, self.df)) * self.se
+        found: np.ndarray = (student_t.ppf(0.5 + level / 2, self.df) + student_t.ppf(power, self.df)) * self.se
+        return found
 
 
 def contrast(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Linear contrasts of runs: scores [R, S, Q] and weights [C, R] (or [R]) give [C, S, Q] (or [S, Q])."""
-    return np.tensordot(weights, scores, axes=1)
+    contrasts: np.ndarray = np.tensordot(weights, scores, axes=1)
+    return contrasts
 
 
 def estimate(differences: np.ndarray) -> Estimates:
@@ -77,7 +79,7 @@ def mean_squares(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def error_of_mean(
-    seeds: np.ndarray, problems: np.ndarray, rest: np.ndarray, S: int, Q: int
+    seeds: float | np.ndarray, problems: float | np.ndarray, rest: float | np.ndarray, S: int, Q: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard error of the mean of D [S, Q] and its degrees of freedom, from the three mean squares.
 

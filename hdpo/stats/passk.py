@@ -3,11 +3,12 @@
 from math import comb
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdpo.system.errors import UserError
 
 
-def pass_at_k(correct: np.ndarray, n: int, k: int) -> np.ndarray:
+def pass_at_k(correct: np.ndarray, n: int, k: int) -> NDArray[np.float64]:
     """Unbiased pass@k per problem: 1 − C(n−c, k) / C(n, k), the share of k-subsets that hold a success.
 
     Counts are few, so the n + 1 possible values are worked out once in whole numbers and looked up: exact to the
@@ -52,7 +53,7 @@ def any_of_k(samples: np.ndarray, k: int) -> np.ndarray:
     """
     samples = np.asarray(samples)
     _require_k(k, samples.shape[-1])
-    return samples[..., :k].any(axis=-1).astype(np.float64)
+    return np.asarray(samples[..., :k].any(axis=-1), dtype=np.float64)
 
 
 def _require_k(k: int, n: int) -> None:

@@ -11,6 +11,7 @@ Under the prior p ~ Beta(a, b) the posterior is Beta(a + c, b + n − c), and ev
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import betaincinv, betaln
 from scipy.stats import betabinom, norm
@@ -18,7 +19,7 @@ from scipy.stats import betabinom, norm
 from hdpo.stats.passk import pass_at_k
 
 
-def pass_at_k_variance(correct: np.ndarray, n: int, k: int) -> np.ndarray:
+def pass_at_k_variance(correct: np.ndarray, n: int, k: int) -> NDArray[np.float64]:
     """Unbiased estimate of the sampling variance of each problem's unbiased pass@k; single values may be negative.
 
     Args:
@@ -57,17 +58,17 @@ class Posterior:
     k: int
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> NDArray[np.float64]:
         return 1 - fail_moment(self.a, self.b, self.k)
 
     @property
-    def variance(self) -> np.ndarray:
+    def variance(self) -> NDArray[np.float64]:
         return fail_moment(self.a, self.b, 2 * self.k) - fail_moment(self.a, self.b, self.k) ** 2
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Equal-tailed credible interval of each problem: pass@k grows with p, so quantiles map to quantiles."""
-        tails = (0.5 - level / 2, 0.5 + level / 2)
-        return tuple(1 - (1 - betaincinv(self.a, self.b, tail)) ** self.k for tail in tails)
+        low, high = (betaincinv(self.a, self.b, tail) for tail in (0.5 - level / 2, 0.5 + level / 2))
+        return 1 - (1 - low) ** self.k, 1 - (1 - high) ** self.k
 
     def mean_interval(self, level: float = 0.95) -> tuple[float, float, float]:
         """Mean pass@k of these problems, with its credible interval; normal, as a mean of many independent terms."""
@@ -97,6 +98,7 @@ def fit_prior(correct: np.ndarray, n: int) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def fail_moment(a: np.ndarray, b: np.ndarray, power: int) -> np.ndarray:
+def fail_moment(a: float | np.ndarray, b: float | np.ndarray, power: int) -> NDArray[np.float64]:
     """E[(1 − p)^power] for p ~ Beta(a, b), elementwise."""
-    return np.exp(betaln(a, np.asarray(b) + power) - betaln(a, b))
+    moment: NDArray[np.float64] = np.exp(betaln(a, np.asarray(b) + power) - betaln(a, b))
+    return moment

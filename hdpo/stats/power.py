@@ -4,6 +4,7 @@ The model is that of `hdpo.stats.paired`: differences D [S, Q] with variances be
 the rest; the mean over S seeds and Q problems has variance σ_a²/S + σ_b²/Q + σ_e²/(SQ).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from scipy.stats import t as student_t
 
 from hdpo.stats.paired import error_of_mean, mean_squares
 
-MOST = 1_000_000  # seeds or problems beyond which nobody goes
+MOST = 2**19  # seeds or problems beyond which nobody goes
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 _U, _DU = (_NODES + 1) / 2, _WEIGHTS / 2  # quadrature over probabilities
 
@@ -117,15 +118,5 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
     """Smallest whole number from 2 for which `enough`, once true, stays true."""
-    high = 2
-    while not enough(high):
-        high *= 2
-        if high > MOST:
-            return None
-    low = high // 2
-    if high == 2:
-        return 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    found = 2 + bisect_left(range(2, MOST + 1), True, key=enough)
+    return found if found <= MOST else None

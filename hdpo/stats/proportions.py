@@ -6,12 +6,6 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 
-def exact_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper–Pearson interval of a share: never covers less than `level`, whatever the share."""
-    low, high = binomtest(successes, n).proportion_ci(level)
-    return float(low), float(high)
-
-
 def binomial_p(successes: int, n: int, chance: float) -> float:
     """Exact two-sided p-value of `successes` in n trials against `chance`: every outcome at most as likely counts."""
     return 1.0 if n == 0 else float(binomtest(successes, n, chance).pvalue)

@@ -9,11 +9,6 @@ Source: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statisti
 import numpy as np
 
 
-def mean(scores: np.ndarray) -> np.ndarray:
-    """Mean over runs and tasks: [..., S, Q] gives [...]."""
-    return scores.mean(axis=(-2, -1))
-
-
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     """Mean of the middle half of all S·Q scores, runs and tasks together: [..., S, Q] gives [...].
 
@@ -24,7 +19,8 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, dtype=np.float64)
     flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
     cut = int(0.25 * flat.shape[-1])
-    return flat[..., cut : flat.shape[-1] - cut].mean(axis=-1)
+    mean: np.ndarray = flat[..., cut : flat.shape[-1] - cut].mean(axis=-1)
+    return mean
 
 
 def probability_of_improvement(scores: np.ndarray, baseline: np.ndarray) -> np.ndarray:
@@ -41,4 +37,5 @@ def probability_of_improvement(scores: np.ndarray, baseline: np.ndarray) -> np.n
     """
     scores, baseline = np.asarray(scores), np.asarray(baseline)
     first, second = scores[..., :, None, :], baseline[..., None, :, :]
-    return ((first > second).mean(axis=(-3, -2, -1)) + (first >= second).mean(axis=(-3, -2, -1))) / 2
+    wins: np.ndarray = (first > second).mean(axis=(-3, -2, -1)) + (first >= second).mean(axis=(-3, -2, -1))
+    return wins / 2

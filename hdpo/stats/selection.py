@@ -38,32 +38,22 @@ def maximum_moments(evaluations: int, correlation: float = 0.0) -> tuple[np.ndar
 
 
 def _below(evaluations: int, correlation: float, m: np.ndarray) -> np.ndarray:
+    below: np.ndarray
     if correlation == 0:
-        return ndtr(m)[None, :] ** np.arange(1, evaluations + 1)[:, None]
+        below = ndtr(m)[None, :] ** np.arange(1, evaluations + 1)[:, None]
+        return below
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     lowest = LOW - 1
     x = lowest + (m[:, None] - lowest) * (nodes + 1) / 2  # [M, X], the states not above m
     dx = weights * (m[:, None] - lowest) / 2
     spread = np.sqrt(1 - correlation**2)
     steps = norm.pdf((x[:, :, None] - correlation * x[:, None, :]) / spread) / spread * dx[:, None, :]
-    state, below = norm.pdf(x), []
+    state, masses = norm.pdf(x), []
     for _ in range(evaluations):
-        below.append((state * dx).sum(axis=1))
+        masses.append((state * dx).sum(axis=1))
         state = (steps @ state[:, :, None])[:, :, 0]
-    return np.clip(np.stack(below), 0, 1)
-
-
-def simulated_maximum(
-    evaluations: int, correlation: float, draws: int, generator: np.random.Generator
-) -> tuple[float, float]:
-    """The same mean and standard deviation for E evaluations, by simulation."""
-    noise = generator.normal(size=(evaluations, draws))
-    curve = noise[0]
-    best = curve.copy()
-    for shock in noise[1:]:
-        curve = correlation * curve + np.sqrt(1 - correlation**2) * shock
-        np.maximum(best, curve, out=best)
-    return float(best.mean()), float(best.std())
+    below = np.clip(np.stack(masses), 0, 1)
+    return below
 
 
 @dataclass(frozen=True)
@@ -106,15 +96,3 @@ def fit_difficulty(k1: int, score1: float, k2: int, score2: float) -> Difficulty
         raise ValueError(f"no beta distribution has pass@{k1} = {score1} and pass@{k2} = {score2}")
     a, b = np.exp(found.x)
     return Difficulty(float(a), float(b))
-
-
-def simulated_best(
-    chance: np.ndarray, k: int, evaluations: int, draws: int, generator: np.random.Generator
-) -> tuple[float, float]:
-    """Mean excess over the true score, and standard deviation, of the best of E evaluations by any of k.
-
-    Every evaluation draws k samples of each of the Q problems with chances [Q]; the weights never change.
-    """
-    solved = 1 - (1 - np.asarray(chance)) ** k
-    best = np.array([(generator.random((evaluations, solved.size)) < solved).mean(axis=1).max() for _ in range(draws)])
-    return float(best.mean() - solved.mean()), float(best.std())

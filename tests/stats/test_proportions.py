@@ -22,7 +22,6 @@ from hdpo.stats.proportions import (
     binomial_p,
     correlation_needed,
     difference_se,
-    exact_interval,
     largest_correlation,
     largest_discordance,
     mcnemar,
@@ -40,21 +39,6 @@ def test_binomial_p_counts_every_outcome_at_most_as_likely():
             expected = sum(p for p in chances if p <= chances[c] * (1 + 1e-9))
             assert binomial_p(c, n, chance) == pytest.approx(expected)
     assert binomial_p(0, 0, 0.5) == 1
-
-
-def test_exact_interval_is_where_each_tail_holds_half():
-    low, high = exact_interval(3, 20)
-    assert binom.sf(2, 20, low) == pytest.approx(0.025)  # at least 3 successes
-    assert binom.cdf(3, 20, high) == pytest.approx(0.025)  # at most 3
-    assert exact_interval(0, 5)[0] == 0 and exact_interval(5, 5)[1] == 1
-    assert exact_interval(0, 5)[1] == pytest.approx(1 - 0.025 ** (1 / 5))
-
-
-def test_exact_interval_covers_at_least_95_percent_whatever_the_share():
-    ends = [exact_interval(c, 25) for c in range(26)]
-    for share in np.linspace(0.01, 0.99, 50):
-        covered = [low <= share <= high for low, high in ends]
-        assert binom.pmf(np.arange(26), 25, share)[covered].sum() >= 0.95
 
 
 # Pairs.

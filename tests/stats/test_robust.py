@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import mannwhitneyu, trim_mean
 
 from hdpo.stats.resample import percentile_interval, resample
-from hdpo.stats.robust import interquartile_mean, mean, probability_of_improvement
+from hdpo.stats.robust import interquartile_mean, probability_of_improvement
 
 
 def test_interquartile_mean_by_hand_and_by_scipy():
@@ -63,6 +63,10 @@ def test_bootstrap_error_of_the_mean_by_hand(design):
     }[design]
     (drawn,) = resample((scores,), design, np.random.default_rng(4), 40_000)
     assert mean(drawn).var() == pytest.approx(expected, rel=0.04)
+
+
+def mean(scores):
+    return scores.mean(axis=(-2, -1))
 
 
 def coverage(design, S, Q, seed_sd, problem_sd, statistic=mean, simulated=1000, two=False):

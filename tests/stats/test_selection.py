@@ -6,14 +6,33 @@ from scipy.stats import norm
 
 from hdpo.claims.results import Results
 from hdpo.report.curve_selection import curve_selection, detrended, lag_one, noise_sd, optimism
-from hdpo.stats.selection import (
-    Difficulty,
-    fit_difficulty,
-    maximum_moments,
-    simulated_best,
-    simulated_maximum,
-)
+from hdpo.stats.selection import Difficulty, fit_difficulty, maximum_moments
 from helpers.synthetic import make_study, write_everything, write_training
+
+
+def simulated_maximum(
+    evaluations: int, correlation: float, draws: int, generator: np.random.Generator
+) -> tuple[float, float]:
+    """Mean and standard deviation of the maximum of E unit-normal evaluations (AR(1)), by simulation."""
+    noise = generator.normal(size=(evaluations, draws))
+    curve = noise[0]
+    best = curve.copy()
+    for shock in noise[1:]:
+        curve = correlation * curve + np.sqrt(1 - correlation**2) * shock
+        np.maximum(best, curve, out=best)
+    return float(best.mean()), float(best.std())
+
+
+def simulated_best(
+    chance: np.ndarray, k: int, evaluations: int, draws: int, generator: np.random.Generator
+) -> tuple[float, float]:
+    """Mean excess over the true score, and standard deviation, of the best of E evaluations by any of k.
+
+    Every evaluation draws k samples of each of the Q problems with chances [Q]; the weights never change.
+    """
+    solved = 1 - (1 - np.asarray(chance)) ** k
+    best = np.array([(generator.random((evaluations, solved.size)) < solved).mean(axis=1).max() for _ in range(draws)])
+    return float(best.mean() - solved.mean()), float(best.std())
 
 
 def test_maximum_of_independent_evaluations_by_known_values():
