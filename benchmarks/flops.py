@@ -10,7 +10,7 @@ ADAMW_OPERATIONS = 16  # per parameter: decay, two moments, bias corrections, ro
 
 
 def shape_of(model: LanguageModel) -> Shape:
-    return from_config(model.config.to_dict())
+    return from_config(model.config)
 
 
 def forward_flops(shape: Shape, tokens: int, pairs: int, predictions: int) -> float:

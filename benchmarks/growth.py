@@ -82,7 +82,7 @@ def measure_study(path: Path, rounds: int) -> dict[str, Any]:
     study = still_study(load_study(path))
     trainer = Trainer(study.run(study.runs[0], 1))
     trainer.sampler.eos = NO_END
-    count, group = trainer.train.prompts_per_step, trainer.train.rollouts_per_prompt
+    count, group = trainer.settings.prompts_per_step, trainer.settings.rollouts_per_prompt
     problems = [problem for problem in trainer.problems if problem.difficulty == 3][:count]  # prompts of one length
     advantages = torch.tensor([1.0, -1.0]).repeat(count, group // 2)  # all rows are trained
     times: dict[str, list[float]] = {"rollout": [], "rollout_linear": [], "update": []}

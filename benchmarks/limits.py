@@ -37,11 +37,11 @@ def measure(quick: bool) -> dict[str, Any]:
     trainer = Trainer(still_study().run("grpo", 1))
     shape = shape_of(trainer.policy)
     work = Phases(trainer)
-    sequences, group = work.rollouts.sequences, trainer.train.rollouts_per_prompt
+    sequences, group = work.rollouts.sequences, trainer.settings.rollouts_per_prompt
     lengths, trained = sequences.lengths.tolist(), (work.advantages != 0).flatten().tolist()
     flops = step_flops(shape, [len(prompt) for prompt in sequences.prompts[::group]], lengths, trained)
     decode_rows = sum(lengths) // max(lengths)  # unfinished rows, mean over the positions
-    rows = {"decode": decode_rows, "update": trainer.train.micro_batch_tokens}
+    rows = {"decode": decode_rows, "update": trainer.settings.micro_batch_tokens}
     size = 512 if quick else 1536
     timed = {"rollout": work.sample, "update": work.update, "optimiser": work.idle_update, "step": work.step}
     observed = {  # rates and profiles, in turns with the phases that they explain

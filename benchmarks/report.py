@@ -34,7 +34,8 @@ def write_report(out: Path) -> list[Path]:
     if not processors:
         raise UserError(f"{out}: no results; run `python -m benchmarks` first")
     captions = " ".join(caption(results) for results in processors.values())
-    write_text(out / "goals.md", to_markdown(make_table("goals", goal_table(processors), captions)) + "\n")
+    goals = goal_table(processors)
+    write_text(out / "goals.md", to_markdown(make_table("goals", goals, captions, words=goals.columns)) + "\n")
     return sorted([*out.glob("*.md"), *out.glob("*/*.md"), *out.glob("*/*.png")])
 
 

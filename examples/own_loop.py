@@ -34,7 +34,7 @@ def main(folder: str | None = None, steps: int = 20) -> list[float]:
         rewards[: P // 2] = 0
         logp = logits(student, prompts, y).log_softmax(-1).gather(-1, y.unsqueeze(-1)).flatten()  # [M]
         advantages = group_advantages(rewards).flatten().repeat_interleave(T)  # [M]
-        loss = clipped_surrogate(logp, logp.detach(), advantages, clip=0.2) / y.numel()
+        loss = clipped_surrogate(logp, logp.detach(), advantages, clip=0.2).mean()
 
         # HDPO: on the cliffs, the teacher sees y* as well; keep what it solves (here, all) and learn from it.
         cliffs = cliff_mask(rewards).nonzero().squeeze(1).repeat_interleave(4)  # the set C, four samples of each

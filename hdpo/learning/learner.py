@@ -38,12 +38,12 @@ class Learner:
     """The policy's weights with their optimiser."""
 
     def __init__(
-        self, policy: LanguageModel, train: Train, share_prompts: bool, teacher: Teacher | None = None
+        self, policy: LanguageModel, settings: Train, share_prompts: bool, teacher: Teacher | None = None
     ) -> None:
         """`share_prompts`: read each prompt once for all of its rollouts (see `completion_hidden`)."""
-        self.policy, self.train, self.share_prompts, self.teacher = policy, train, share_prompts, teacher
+        self.policy, self.settings, self.share_prompts, self.teacher = policy, settings, share_prompts, teacher
         self.weights = master_weights(policy)  # with gradients of zero: a step without signal is still an AdamW step
-        optimizer = train.optimizer
+        optimizer = settings.optimizer
         self.optimizer = AdamW(
             self.weights.values(),
             lr=optimizer.learning_rate,
@@ -64,7 +64,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         old_logp: dict[int, Tensor] = {}
-        for _ in range(self.train.updates_per_batch):
+        for _ in range(self.settings.updates_per_batch):
             self.optimizer.zero_grad(set_to_none=False)
             update = Update(self, old_logp)
             yield update
@@ -76,7 +76,7 @@ class Learner:
     def _finish(self, update: "Update") -> dict[str, Any]:
         ranks.sum_gradients(self.gradients())
         norms = update.gradient_norms()
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.train.optimizer.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.settings.optimizer.max_grad_norm)
         norm = ranks.whole(norm)
         shares = ranks.gather([term.value for term in update.terms])
         values = [sum(parts) for parts in zip(*shares, strict=True)]
@@ -102,7 +102,7 @@ class Learner:
         counts 0 times, which add exactly nothing.
         """
         count = dict(zip(rows, counts, strict=True))
-        shares, most = [ranks.share(rows, rank) for rank in range(ranks.size())], self.train.micro_batch_tokens
+        shares, most = [ranks.share(rows, rank) for rank in range(ranks.size())], self.settings.micro_batch_tokens
         parts = [list(sequences.micro_batches(list(share), most, share_prompts)) for share in shares]
         mine = parts[ranks.rank()]
         for group in mine:
@@ -148,7 +148,7 @@ class Update:
         rows, counts = sequences.distinct(rows, advantages.shape[1])
         is_first = id(rollouts) not in self.old_logp
         old_logp = self.old_logp.setdefault(id(rollouts), torch.empty(n_tokens))
-        log_prob = partial(_log_prob, temperature=learner.train.temperature)
+        log_prob = partial(_log_prob, temperature=learner.settings.temperature)
 
         def value(batch: Sequences, rows: list[int], weights: Tensor) -> Tensor:
             hidden = completion_hidden(learner.policy, batch, learner.share_prompts)  # [M, D]
@@ -198,7 +198,7 @@ class Update:
     ) -> None:
         """Accumulate the gradient of weight · Σ counts · value / n_tokens over all tokens of `rows`."""
         term = Term(name, weight)
-        if self.learner.train.log_gradient_norms and self.terms:
+        if self.learner.settings.log_gradient_norms and self.terms:
             term.before = [gradient.clone() for gradient in self.learner.gradients()]
         self.terms.append(term)
         for group, often in self.learner.micro_batches(sequences, rows, counts, share_prompts):
@@ -211,7 +211,7 @@ class Update:
 
     def gradient_norms(self) -> dict[str, float]:
         """The norm of each term's gradient, once the ranks' gradients are summed; empty unless they are logged."""
-        if not self.learner.train.log_gradient_norms:
+        if not self.learner.settings.log_gradient_norms:
             return {}
         total = after = self.learner.gradients()
         norms = {}

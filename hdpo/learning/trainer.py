@@ -35,7 +35,7 @@ class Trainer:
         """
         study = run.study
         require_backend(study)
-        self.run, self.train, self.method = run, study.train, run.method
+        self.run, self.method, self.settings = run, run.method, study.train
         self.task = study.task.load(study)
         self.problems = self.task.problems("train")
         self.tokenizer = load_tokenizer(study.base_path, study.model.revision)
@@ -56,7 +56,7 @@ class Trainer:
 
     def draw(self) -> list[Problem]:
         """The training problems of this step, [P]: the same for every method of a seed."""
-        chosen = draw_prompts(self.run.seed, self.t, self.train.prompts_per_step, len(self.problems))
+        chosen = draw_prompts(self.run.seed, self.t, self.settings.prompts_per_step, len(self.problems))
         return [self.problems[i] for i in chosen]
 
     def sample(self, problems: Sequence[Problem]) -> Rollouts:
@@ -65,7 +65,9 @@ class Trainer:
             prompts = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in problems])
             again = f" {len(self.log.rollouts)}" if self.log.rollouts else ""  # further draws have their own numbers
             random = generator(self.run.seed, f"rollout{again}", self.t, self.policy.device)
-            rollouts = self.sampler.sample(prompts, self.train.rollouts_per_prompt, self.train.temperature, random)
+            rollouts = self.sampler.sample(
+                prompts, self.settings.rollouts_per_prompt, self.settings.temperature, random
+            )
         self.log.rollouts.append(rollouts)
         return rollouts
 
@@ -94,7 +96,7 @@ class Trainer:
         """
         self.sampler.sleep()  # the weights that it holds are about to change
         with self.log.time("update"):
-            yield from self.learner.updates(learning_rate(self.train.optimizer, self.t), self.log.updated)
+            yield from self.learner.updates(learning_rate(self.settings.optimizer, self.t), self.log.updated)
 
     def _load(self, is_trained: bool) -> LanguageModel:
         study = self.run.study
@@ -114,4 +116,4 @@ class Trainer:
         model = self._load(is_trained=False) if kind == "frozen" else self.policy
         sampler = load_sampler(study, model, study.base_path, self.tokenizer.eos_token_id)
         offload = study.hardware.offload_teacher and kind == "frozen" and not ranks.is_sharded(model)
-        return Teacher(model, sampler, self.scorer, self.train.temperature, offload)
+        return Teacher(model, sampler, self.scorer, self.settings.temperature, offload)

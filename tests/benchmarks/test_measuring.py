@@ -11,12 +11,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu, growth, memory, whole
-from benchmarks.flops import forward_flops, shape_of, step_flops
+from benchmarks.flops import forward_flops, step_flops
 from benchmarks.limits import account, category, medians, operator_seconds
 from benchmarks.overhead import at_fraction, straight_line
 from benchmarks.startup import parse_import_times
 from benchmarks.timing import alternate, ratio
-from hdpo.plan.shape import Shape
+from hdpo.plan.shape import Shape, from_config
 from hdpo.system.errors import UserError
 
 # One layer of width 2, feed-forward 3, one head, vocabulary 5: 34 entries in matrices, 56 parameters.
@@ -27,7 +27,7 @@ def test_flops_of_a_pass_are_those_that_pytorch_counts(base_folder):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base_folder, attn_implementation="eager")
-    shape, (rows, length) = shape_of(model), (3, 7)
+    shape, (rows, length) = from_config(model.config.to_dict()), (3, 7)
     ids = torch.zeros(rows, length, dtype=torch.long)
     with FlopCounterMode(display=False) as forward:
         logits = model(ids).logits

@@ -111,7 +111,7 @@ def test_verdicts_and_echoes_are_logged_where_the_verifier_can_fail(make_trainer
 
     monkeypatch.setattr(trainer.task, "judge", judge_badly)
     record = trainer.step(0)
-    drawn = trainer.train.prompts_per_step * trainer.train.rollouts_per_prompt
+    drawn = trainer.settings.prompts_per_step * trainer.settings.rollouts_per_prompt
     shown = record["cliffs"] * trainer.method.privileged_rollouts
     assert calls == [drawn, shown] and shown > 0  # all at once: the verifier's processes work side by side
     counts = record["verdicts"]

@@ -78,3 +78,9 @@ def test_the_method_learns_the_task_and_its_results_are_summarised(folder):
     summary = pd.read_csv(folder / "results/toy/summary.csv")
     final = summary.query("run == 'reinforce' and metric == 'greedy' and protocol == 'test'")["mean"].item()
     assert final > 0.8
+
+
+def test_the_documentation_shows_this_code():
+    page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    for file in [*PACKAGE.glob("hdpo_toy/[!_]*.py"), PACKAGE / "pyproject.toml", PACKAGE / "study.yaml"]:
+        assert f"\n{file.read_text(encoding='utf-8').rstrip()}\n```" in page, file.name

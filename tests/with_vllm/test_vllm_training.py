@@ -38,7 +38,7 @@ def test_steps_of_hdpo(make_run, teacher):
     prompts = encode(trainer.tokenizer, [trainer.task.student_prompt(problem) for problem in trainer.problems[:16]])
     answers = []
     for model, sampler in ((trainer.teacher.model, trainer.teacher.sampler), (trainer.policy, trainer.sampler)):
-        own = Sampler(model, trainer.tokenizer.eos_token_id, trainer.train.max_response_tokens)
+        own = Sampler(model, trainer.tokenizer.eos_token_id, trainer.settings.max_response_tokens)
         drawn = [row.tolist() for row in sampler.sample(prompts, 1, 0.0).sequences.completions]
         assert drawn == [row.tolist() for row in own.sample(prompts, 1, 0.0).sequences.completions]
         answers.append(drawn)
