@@ -1,5 +1,7 @@
 """The findings of the audit, one line each, derived from its tables."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
@@ -7,142 +9,120 @@ from hdpo.claims.reported import PROBLEMS
 from hdpo.render.formats import points
 from hdpo.render.runs import run_label
 
-COLUMNS = ["section", "finding", "value"]
+if TYPE_CHECKING:
+    from hdpo.audit.audit import Audit
 
 
-def findings(audit) -> pd.DataFrame:
-    """Columns section, finding, value (text), from an `hdpo.audit.audit.Audit`."""
-    rows = [*_grid(audit), *_claims(audit), *_significance(audit), *_sizes(audit), *_selection(audit), *_tail(audit)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+def findings(audit: "Audit") -> pd.DataFrame:
+    """Columns section, finding, value (text)."""
+    sections = {
+        "granularity": _grid(audit),
+        "claims": _claims(audit),
+        "significance": _significance(audit),
+        "sizes": _sizes(audit),
+        "selection": _selection(audit),
+        "tail": _tail(audit),
+    }
+    rows = [(section, *found) for section, values in sections.items() for found in values.items()]
+    return pd.DataFrame(rows, columns=["section", "finding", "value"])
 
 
-def _grid(audit) -> list[tuple[str, str, str]]:
-    direct, chance = audit.granularity.iloc[0], audit.granularity.iloc[1]
-    fitting = audit.sizes[audit.sizes["on_grid"] == direct["entries"]]["problems"].tolist()
-    finest = audit.granularity.iloc[2:]
-    name, follows = "granularity", "no single grid"
-    if direct["found"] == direct["entries"]:
-        follows = "each problem counted as right or wrong once: pass@k by any of k draws, k drawn"
-    return [
-        (name, f"entries that are multiples of 1/{PROBLEMS}", f"{direct['found']} of {direct['entries']}"),
-        (name, "chance of that if digits were random", f"{chance['chance']:.0e}"),
-        (
-            name,
-            f"numbers of problems up to {audit.sizes['problems'].max()} that all entries fit",
-            ", ".join(map(str, fitting)),
+def _grid(audit: "Audit") -> dict[str, str]:
+    direct, chance, finest = audit.granularity.iloc[0], audit.granularity.iloc[1], audit.granularity.iloc[2:]
+    fitting = audit.sizes[audit.sizes["on_grid"] == direct["entries"]]["problems"]
+    single = "each problem counted as right or wrong once: pass@k by any of k draws, k drawn"
+    return {
+        f"entries that are multiples of 1/{PROBLEMS}": f"{direct['found']} of {direct['entries']}",
+        "chance of that if digits were random": f"{chance['chance']:.0e}",
+        f"numbers of problems up to {audit.sizes['problems'].max()} that all entries fit": ", ".join(map(str, fitting)),
+        "largest chance of one column's entries under an average of several samples per problem": (
+            f"{finest['chance'].max():.0e}"
         ),
-        (
-            name,
-            "largest chance of one column's entries under an average of several samples per problem",
-            f"{finest['chance'].max():.0e}",
-        ),
-        (name, "what follows", follows),
-        (name, "pass@1 of the beta difficulty with GRPO's pass@4 and pass@8", f"{audit.difficulty.pass_at(1):.3f}"),
-    ]
+        "what follows": single if direct["found"] == direct["entries"] else "no single grid",
+        "pass@1 of the beta difficulty with GRPO's pass@4 and pass@8": f"{audit.difficulty.pass_at(1):.3f}",
+    }
 
 
-def _claims(audit) -> list[tuple[str, str, str]]:
-    rows = []
+def _claims(audit: "Audit") -> dict[str, str]:
+    found = {}
     for claim, part in audit.quoted.groupby("id", sort=False):
         whole = part[part["low_fits"] & part["high_fits"]]
-        text = "; ".join(f"{row.reading}, Table {row.tables}" for row in whole.itertuples())
         low, high = _signed(part.iloc[0]["quoted_low"]), _signed(part.iloc[0]["quoted_high"])
-        rows.append(("claims", f"{claim}: readings of the entries that range from {low} to {high} %", text or "none"))
-        ends = audit.ends[audit.ends["id"] == claim]
-        for end, fitting in ends.groupby("quoted"):
-            text = "; ".join(
-                f"{row.contrast}, {row.reading}, Table {row.table}" for row in fitting.dropna().itertuples()
-            )
-            rows.append(("claims", f"{claim}: single differences that round to {_signed(end)}", text or "none"))
+        readings = "; ".join(f"{row.reading}, Table {row.tables}" for row in whole.itertuples())
+        found[f"{claim}: readings of the entries that range from {low} to {high} %"] = readings or "none"
+        for end, fitting in audit.ends[audit.ends["id"] == claim].groupby("quoted"):
+            fits = [f"{row.contrast}, {row.reading}, Table {row.table}" for row in fitting.dropna().itertuples()]
+            found[f"{claim}: single differences that round to {_signed(end)}"] = "; ".join(fits) or "none"
     for claim, part in audit.claims.groupby("id", sort=False):
         agree = f"{int(part['as_claimed'].sum())} of {len(part)}"
-        rows.append(("claims", f"{claim}: contrasts as claimed, both tables ({part.iloc[0]['claim']})", agree))
-    return rows
+        found[f"{claim}: contrasts as claimed, both tables ({part.iloc[0]['claim']})"] = agree
+    return found
 
 
-def _significance(audit) -> list[tuple[str, str, str]]:
-    sampled = audit.significance
-    gains = sampled[sampled["metric"] != "greedy"]
+def _significance(audit: "Audit") -> dict[str, str]:
+    every, count = audit.significance, len(audit.significance)
+    gains = every[every["metric"] != "greedy"]
     top = gains.loc[gains["diff"].idxmax()]
-    name = "significance"
-    rows = [
-        (name, "largest gain, points", f"{points(top['diff'])} ({run_label(top['run'])}, {top['metric']})"),
-        (name, "its z and p, unpaired binomial", f"{top['z_unpaired']:.2f}, {top['p_unpaired']:.2f}"),
-        (name, "correlation from which on it is significant, paired", f"{top['rho_needed']:.2f}"),
-        (
-            name,
-            "correlation that the beta difficulty implies, and z with it",
-            f"{top['rho']:.2f}, {top['z_paired']:.2f}",
+    alone, corrected = (every["p_unpaired"] < 0.05).sum(), (every["holm_unpaired"] < 0.05).sum()
+    paired, best = ((every[name].abs() >= 1.96).sum() for name in ("z_paired", "z_best"))
+    beyond = "differences beyond 1.96 standard errors"
+    found = {
+        "largest gain, points": f"{points(top['diff'])} ({run_label(top['run'])}, {top['metric']})",
+        "its z and p, unpaired binomial": f"{top['z_unpaired']:.2f}, {top['p_unpaired']:.2f}",
+        "correlation from which on it is significant, paired": f"{top['rho_needed']:.2f}",
+        "correlation that the beta difficulty implies, and z with it": f"{top['rho']:.2f}, {top['z_paired']:.2f}",
+        "problems that may differ for it to be significant by McNemar's exact test": (
+            f"{top['discordant']:.0f} of {PROBLEMS} (net {top['problems']})"
         ),
-        (
-            name,
-            "problems that may differ for it to be significant by McNemar's exact test",
-            f"{top['discordant']:.0f} of {PROBLEMS} (net {top['problems']})",
-        ),
-        (
-            name,
-            "differences significant at 5 %, unpaired, alone and by Holm",
-            f"{(sampled['p_unpaired'] < 0.05).sum()} and {(sampled['holm_unpaired'] < 0.05).sum()} of {len(sampled)}",
-        ),
-        (
-            name,
-            "differences beyond 1.96 standard errors, paired with that correlation",
-            f"{(sampled['z_paired'].abs() >= 1.96).sum()} of {len(sampled)}",
-        ),
-        (
-            name,
-            f"differences beyond 1.96 standard errors, best of {EVALUATIONS} on fixed problems, sampling error alone",
-            f"{(sampled['z_best'].abs() >= 1.96).sum()} of {len(sampled)}",
-        ),
-    ]
-    for row in audit.both[audit.both["run"] == "all HDPO runs"].itertuples():
+        "differences significant at 5 %, unpaired, alone and by Holm": f"{alone} and {corrected} of {count}",
+        f"{beyond}, paired with that correlation": f"{paired} of {count}",
+        f"{beyond}, best of {EVALUATIONS} on fixed problems, sampling error alone": f"{best} of {count}",
+    }
+    whole = audit.both["run"] == "all HDPO runs"
+    for row in audit.both[whole].itertuples():
         quantity = f"{row.metric}: mean of the HDPO runs − GRPO over both tables, points; p against their own spread"
-        rows.append((name, quantity, f"{100 * row.diff:+.2f}".replace("-", "−") + f"; {row.p:.3f}"))
+        found[quantity] = f"{100 * row.diff:+.2f}".replace("-", "−") + f"; {row.p:.3f}"
     at = audit.selection.query("evaluations == @EVALUATIONS and problems == @PROBLEMS and correlation == 0")
-    for metric, part in audit.both.groupby("metric", sort=False):
-        spread = f"{100 * part['sd_run'].iloc[0]:.2f}; {100 * at.set_index('metric').loc[metric, 'sd']:.2f}"
-        rows.append((name, f"{metric}: spread of a run between repeats; of the best of {EVALUATIONS}, points", spread))
-    single = audit.both[audit.both["run"] != "all HDPO runs"]
-    count = f"{(single['p'] < 0.05).sum()} and {(single['holm'] < 0.05).sum()} of {len(single)}"
-    return [*rows, (name, "single runs significant at 5 % against that spread, alone and by Holm", count)]
+    for metric, sd in at.set_index("metric")["sd"].items():
+        spread = audit.both.loc[audit.both["metric"] == metric, "sd_run"].iloc[0]
+        name = f"{metric}: spread of a run between repeats; of the best of {EVALUATIONS}, points"
+        found[name] = f"{100 * spread:.2f}; {100 * sd:.2f}"
+    single = audit.both[~whole]
+    counts = f"{(single['p'] < 0.05).sum()} and {(single['holm'] < 0.05).sum()} of {len(single)}"
+    return found | {"single runs significant at 5 % against that spread, alone and by Holm": counts}
 
 
-def _sizes(audit) -> list[tuple[str, str, str]]:
-    rows: list[tuple[str, str, str]] = []
+def _sizes(audit: "Audit") -> dict[str, str]:
+    found = {}
     for metric, part in audit.required[audit.required["diff"] > 0].groupby("metric", sort=False):
         if metric != "greedy":
-            text = f"{part['unpaired'].min():,} to {part['unpaired'].max():,}"
-            paired = f"{part['difficulty'].min():,} to {part['difficulty'].max():,}"
-            rows.append(("sizes", f"{metric}: problems for 80 % power at each gain, unpaired", text))
-            rows.append(("sizes", f"{metric}: the same, paired with the correlation of the difficulty", paired))
+            unpaired, paired = (f"{part[how].min():,} to {part[how].max():,}" for how in ("unpaired", "difficulty"))
+            found[f"{metric}: problems for 80 % power at each gain, unpaired"] = unpaired
+            found[f"{metric}: the same, paired with the correlation of the difficulty"] = paired
     for metric, part in audit.both[audit.both["run"] != "all HDPO runs"].groupby("metric", sort=False):
-        seeds = part["seeds"].dropna()
-        text = f"{seeds.min():,.0f} to {seeds.max():,.0f} (spread of a run {100 * part['sd_run'].iloc[0]:.2f} points)"
-        rows.append(("sizes", f"{metric}: seeds per method for 80 % power at each mean difference", text))
-    return rows
+        seeds, spread = part["seeds"].dropna(), 100 * part["sd_run"].iloc[0]
+        text = f"{seeds.min():,.0f} to {seeds.max():,.0f} (spread of a run {spread:.2f} points)"
+        found[f"{metric}: seeds per method for 80 % power at each mean difference"] = text
+    return found
 
 
-def _selection(audit) -> list[tuple[str, str, str]]:
-    rows = []
-    at = audit.selection[(audit.selection["evaluations"] == EVALUATIONS) & (audit.selection["problems"] == PROBLEMS)]
-    for metric, part in at.groupby("metric", sort=False):
-        by_rho = "; ".join(
+def _selection(audit: "Audit") -> dict[str, str]:
+    at = audit.selection.query("evaluations == @EVALUATIONS and problems == @PROBLEMS")
+    return {
+        f"{metric}: bias and spread of the best of {EVALUATIONS}, flat curve, points": "; ".join(
             f"+{100 * row.bias:.2f} ± {100 * row.sd:.2f} at ρ = {row.correlation:g}" for row in part.itertuples()
         )
-        rows.append(
-            ("selection", f"{metric}: bias and spread of the best of {EVALUATIONS}, flat curve, points", by_rho)
-        )
-    return rows
+        for metric, part in at.groupby("metric", sort=False)
+    }
 
 
-def _tail(audit) -> list[tuple[str, str, str]]:
-    wrong = audit.tail[audit.tail["error"] > 1e-9]
-    held = f"{len(audit.tail) - len(wrong)} of {len(audit.tail)}"
+def _tail(audit: "Audit") -> dict[str, str]:
+    held = (audit.tail["error"] <= 1e-9).sum()
     excess = audit.tail[audit.tail["statement"].str.startswith("excess")].iloc[0]
-    return [
-        ("tail", "checks of ½·P_rest·ln 2 as the exact term that hold", held),
-        ("tail", "what P_rest·ln 2 adds on random logits, mean in nats", f"{excess['measured']:.4f}"),
-    ]
+    return {
+        "checks of ½·P_rest·ln 2 as the exact term that hold": f"{held} of {len(audit.tail)}",
+        "what P_rest·ln 2 adds on random logits, mean in nats": f"{excess['measured']:.4f}",
+    }
 
 
 def _signed(value: float) -> str:

@@ -1,11 +1,13 @@
 """Audit, part 2: every claim about the reported numbers, recomputed from them."""
 
 import re
+from collections.abc import Iterator
+from operator import itemgetter
 
 import pandas as pd
 
-from hdpo.claims.claims import AnyClaim, Contrasted, Direction
-from hdpo.claims.reported import COLUMNS, reported_score
+from hdpo.claims.claims import AnyClaim, Direction, Equivalence
+from hdpo.claims.reported import reported_contrasts
 from hdpo.system.errors import UserError
 
 ROUNDING = 0.05  # points: what a figure quoted to one decimal leaves open
@@ -19,22 +21,22 @@ def recomputed_claims(reported: pd.DataFrame, claims: list[AnyClaim]) -> pd.Data
     """
     rows = []
     for claim in claims:
-        if not isinstance(claim, Contrasted) or claim.metric not in COLUMNS:
+        if not isinstance(claim, Direction | Equivalence):
             continue
-        for table in sorted(set(reported["table"])):
-            for weights in getattr(claim, "each", ()) or (claim.contrast,):
-                scores = {run: reported_score(reported, table, run, claim.metric) for run in weights}
-                if None in scores.values():
-                    continue
-                absolute = round(100 * sum(weight * scores[run] for run, weight in weights.items()), 6)
-                against = -sum(weight * scores[run] for run, weight in weights.items() if weight < 0)
-                if isinstance(claim, Direction):
-                    agrees = claim.sign * absolute > 0
-                else:
-                    agrees = abs(absolute) < 100 * claim.margin
+        found = []
+        for weights in claim.weights[1:] or claim.weights:
+            against = reported_contrasts(
+                reported, {run: -weight for run, weight in weights.items() if weight < 0}, claim.metric
+            )
+            for table, value in reported_contrasts(reported, weights, claim.metric).items():
+                absolute = round(100 * value, 6)
+                claimed = (
+                    claim.sign * absolute > 0 if isinstance(claim, Direction) else abs(absolute) < 100 * claim.margin
+                )
                 row = {"id": claim.id, "claim": claim.statement, "metric": claim.metric, "table": table}
-                row |= {"contrast": _words(weights), "absolute": absolute, "relative": absolute / against}
-                rows.append(row | {"as_claimed": agrees})
+                row |= {"contrast": _words(weights), "absolute": absolute, "relative": absolute / against[table]}
+                found.append(row | {"as_claimed": claimed})
+        rows += sorted(found, key=itemgetter("table"))
     return pd.DataFrame(rows)
 
 
@@ -46,16 +48,12 @@ def quoted_ranges(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFr
     allowed).
     """
     rows, every = [], sorted(set(recomputed["table"]))
-    for claim in claims:
-        parts = recomputed[recomputed["id"] == claim.id]
-        if claim.quoted is None or parts.empty:
-            continue
-        low, high = quoted_range(claim.quoted)
+    for claim, parts, (low, high) in _quoted_parts(recomputed, claims):
         for tables in (*([table] for table in every), *([every] if len(every) > 1 else [])):
             for reading in ("absolute", "relative"):
                 values = parts.loc[parts["table"].isin(tables), reading]
                 inside = values.between(low - ROUNDING - 1e-9, high + ROUNDING + 1e-9)
-                row = {"id": claim.id, "metric": claim.metric, "quoted_low": low, "quoted_high": high}
+                row = {"id": claim.id, "metric": parts["metric"].iloc[0], "quoted_low": low, "quoted_high": high}
                 row |= {"tables": " and ".join(map(str, tables)), "reading": reading}
                 row |= {"low": values.min(), "high": values.max()}
                 row |= {"low_fits": _fits(values.min(), low), "high_fits": _fits(values.max(), high)}
@@ -70,12 +68,9 @@ def quoted_ends(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFram
     difference that fits, and one with nothing in the last four where none does.
     """
     rows = []
-    for claim in claims:
-        parts = recomputed[recomputed["id"] == claim.id]
-        if claim.quoted is None or parts.empty:
-            continue
-        for end in quoted_range(claim.quoted):
-            key = {"id": claim.id, "metric": claim.metric, "quoted": end}
+    for claim, parts, ends in _quoted_parts(recomputed, claims):
+        for end in ends:
+            key = {"id": claim.id, "metric": parts["metric"].iloc[0], "quoted": end}
             fitting = [
                 key | {"reading": reading, "table": str(part.table), "contrast": part.contrast, "value": value}
                 for reading in ("absolute", "relative")
@@ -84,6 +79,16 @@ def quoted_ends(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFram
             ]
             rows += fitting or [key]
     return pd.DataFrame(rows, columns=["id", "metric", "quoted", "reading", "table", "contrast", "value"])
+
+
+def _quoted_parts(
+    recomputed: pd.DataFrame, claims: list[AnyClaim]
+) -> Iterator[tuple[AnyClaim, pd.DataFrame, tuple[float, float]]]:
+    """Claims with a quoted range, their recomputed parts, and the range."""
+    for claim in claims:
+        parts = recomputed[recomputed["id"] == claim.id]
+        if claim.quoted is not None and len(parts):
+            yield claim, parts, quoted_range(claim.quoted)
 
 
 def quoted_range(text: str) -> tuple[float, float]:

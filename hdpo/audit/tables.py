@@ -140,13 +140,14 @@ def _both(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _selection(frame: pd.DataFrame) -> pd.DataFrame:
-    cells = {}
-    for row in frame.itertuples():
-        key = (metric_label(row.metric), str(row.problems), f"{row.correlation:g}")
-        cells.setdefault(key, {})[f"E = {row.evaluations}"] = f"+{100 * row.bias:.2f} ± {100 * row.sd:.2f}"
-    return pd.DataFrame(
-        [dict(zip(("metric", "Q", "correlation"), key, strict=True)) | cell for key, cell in cells.items()]
-    )
+    cells = [f"+{100 * bias:.2f} ± {100 * sd:.2f}" for bias, sd in zip(frame["bias"], frame["sd"], strict=True)]
+    shown = {"metric": frame["metric"].map(metric_label), "Q": frame["problems"].astype(str)}
+    shown["correlation"] = frame["correlation"].map("{:g}".format)
+    long = pd.DataFrame(shown | {"at": "E = " + frame["evaluations"].astype(str), "cell": cells})
+    wide = long.pivot(index=list(shown), columns="at", values="cell")
+    return wide.loc[
+        long[list(shown)].drop_duplicates().itertuples(index=False), list(dict.fromkeys(long["at"]))
+    ].reset_index()
 
 
 def _required(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,14 +5,13 @@ of student probability q there adds ½·q·ln(q / (q/2)); summed, ½·P_rest·ln
 """
 
 import math
+from typing import Any
 
 import pandas as pd
 import sympy
 import torch
 
 from hdpo.learning.jsd import top_k_jsd
-
-COLUMNS = ["statement", "expected", "measured", "error"]
 
 
 def tail_checks(seed: int = 0, tokens: int = 256, vocabulary: int = 512, k: int = 64) -> pd.DataFrame:
@@ -21,10 +20,12 @@ def tail_checks(seed: int = 0, tokens: int = 256, vocabulary: int = 512, k: int 
     Numbers are of random teacher and student logits, [M, V] in float64; the reference is the divergence summed over the
     whole vocabulary, with no tail term at all.
     """
-    return pd.DataFrame([*_symbolic(), *_numerical(seed, tokens, vocabulary, k)], columns=COLUMNS)
+    return pd.DataFrame(
+        [*_symbolic(), *_numerical(seed, tokens, vocabulary, k)], columns=["statement", "expected", "measured", "error"]
+    )
 
 
-def _symbolic() -> list[tuple[str, object, object, float]]:
+def _symbolic() -> list[tuple[str, Any, Any, float]]:
     p, q, r1, r2 = sympy.symbols("p q r_1 r_2", positive=True)
     halved = (p * sympy.log(2 * p / (p + q)) + q * sympy.log(2 * q / (p + q))) / 2  # one token's share of the JSD
     outside = sympy.simplify(sympy.limit(halved, p, 0))
@@ -38,10 +39,11 @@ def _symbolic() -> list[tuple[str, object, object, float]]:
     return [(text, want, got, float(abs(sympy.simplify(want - got)) != 0)) for text, want, got in rows]
 
 
-def _numerical(seed: int, tokens: int, vocabulary: int, k: int) -> list[tuple[str, object, object, float]]:
+def _numerical(seed: int, tokens: int, vocabulary: int, k: int) -> list[tuple[str, Any, Any, float]]:
     generator = torch.Generator().manual_seed(seed)
     teacher, student = (2 * torch.randn(tokens, vocabulary, generator=generator, dtype=torch.float64) for _ in range(2))
-    top = torch.full_like(teacher, -math.inf).scatter(-1, *_top(teacher, k))
+    largest = teacher.topk(k)
+    top = torch.full_like(teacher, -math.inf).scatter(-1, largest.indices, largest.values)
     P, Q = top.softmax(-1), student.softmax(-1)
     M = (P + Q) / 2
     whole = (torch.xlogy(P, P / M) + torch.xlogy(Q, Q / M)).sum(-1) / 2
@@ -52,7 +54,7 @@ def _numerical(seed: int, tokens: int, vocabulary: int, k: int) -> list[tuple[st
     limit = [float(top_k_jsd(apart, -apart, k, tail=tail)) for tail in ("exact", "paper")]
     ln2 = math.log(2)
     excess = float((paper - whole).mean())
-    rows = [
+    rows: list[tuple[str, Any, Any]] = [
         ("½·P_rest·ln 2 against the sum over the whole vocabulary, mean JSD in nats", whole.mean(), exact.mean()),
         ("excess of P_rest·ln 2 over that sum, mean, against ½·P_rest·ln 2", (rest * ln2 / 2).mean(), excess),
         ("largest JSD possible, ln 2, when P_rest → 1: with ½·P_rest·ln 2", ln2, limit[0]),
@@ -61,9 +63,3 @@ def _numerical(seed: int, tokens: int, vocabulary: int, k: int) -> list[tuple[st
     checked = [(text, float(want), float(got), abs(float(want) - float(got))) for text, want, got in rows]
     worst = float((exact - whole).abs().max())
     return [*checked, ("largest error of ½·P_rest·ln 2 on a single token", 0.0, worst, worst)]
-
-
-def _top(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices and values of the k largest logits, as `scatter` takes them."""
-    values, indices = logits.topk(k, dim=-1)
-    return indices, values

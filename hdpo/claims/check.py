@@ -10,7 +10,8 @@ from hdpo.claims.claims import (
     VERDICTS,
     AnyClaim,
     Contrasted,
-    Overhead,
+    Direction,
+    Equivalence,
     Theory,
     direction_verdict,
     equivalence_verdict,
@@ -20,7 +21,7 @@ from hdpo.claims.claims import (
 )
 from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
 from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
-from hdpo.claims.reported import reported_facts, reported_score, reported_scores
+from hdpo.claims.reported import reported_contrasts, reported_facts, reported_scores
 from hdpo.claims.results import Comparison, Results, compare, metric_names, summarise
 from hdpo.render.document import Document, Section, document_markdown
 from hdpo.render.formats import points
@@ -91,28 +92,27 @@ def write_check(study: Study, strict: bool = False) -> int:
 
 def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFrame) -> pd.DataFrame:
     """One row per claim: what is said, reported and measured, and the verdict; `data` holds the numbers."""
-    comparisons = _compare_all(results, claims)
     theory = read_theory(results.study.root / "theory" / "theory.csv")
     steps = overhead_steps(results.study, results.reader)
     rows = []
     for claim in claims:
         row = {"id": claim.id, "claim": claim.statement, "where": claim.where, "quantity": claim.quantity}
         row |= {"reported": "—", "measured": "—", "MDE": "—", "seeds": "—"}
+        data = None
         if isinstance(claim, Contrasted):
-            pooled, *each = comparisons[claim.id]
-            row["quantity"] = f"{claim.metric}: {claim.quantity}"
-            row["reported"] = _reported(claim, reported)
+            known = claim.metric in metric_names(results.study)
+            contrasts = results.contrasts("test", claim.metric, claim.weights) if known else [None] * len(claim.weights)
+            pooled, *each = compare(contrasts)
+            row |= {"quantity": f"{claim.metric}: {claim.quantity}", "reported": _reported(claim, reported)}
             row |= _measured(claim, pooled, len(results.study.seeds))
-            verdict = (
-                direction_verdict(claim, pooled, each)
-                if claim.rule == "direction"
-                else equivalence_verdict(claim, pooled)
-            )
             data = {"pooled": _data(pooled), "each": [_data(part) for part in each]}
+        if isinstance(claim, Direction):
+            verdict = direction_verdict(claim, pooled, each)
+        elif isinstance(claim, Equivalence):
+            verdict = equivalence_verdict(claim, pooled)
         elif isinstance(claim, Theory):
             verdict, row["measured"] = theory_verdict(claim, theory)
-            data = None
-        elif isinstance(claim, Overhead):
+        else:
             fit = fit_overhead(steps, claim.unit)
             verdict, data = overhead_verdict(claim, fit), _data(fit)
             row["measured"] = _fit_text(fit, claim.unit)
@@ -120,25 +120,10 @@ def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _compare_all(results: Results, claims: list[AnyClaim]) -> dict[str, list[Comparison | None]]:
-    """Comparisons of each claim's contrast and then of its parts, by claim id."""
-    contrasts, owners = [], []
-    for claim in claims:
-        if isinstance(claim, Contrasted):
-            weights = [claim.contrast, *getattr(claim, "each", ())]
-            known = claim.metric in metric_names(results.study)
-            contrasts += results.contrasts("test", claim.metric, weights) if known else [None] * len(weights)
-            owners += [claim.id] * len(weights)
-    by_claim: dict[str, list[Comparison | None]] = {}
-    for owner, comparison in zip(owners, compare(contrasts), strict=True):
-        by_claim.setdefault(owner, []).append(comparison)
-    return by_claim
-
-
 def _measured(claim: Contrasted, pooled: Comparison | None, planned: int) -> dict[str, str]:
     if pooled is None:
         return {}
-    ends = (pooled.low90, pooled.high90) if claim.rule == "equivalence" else (pooled.low, pooled.high)
+    ends = (pooled.low90, pooled.high90) if isinstance(claim, Equivalence) else (pooled.low, pooled.high)
     found = len(pooled.seeds)
     seeds = str(found) if found == planned else f"{found} of {planned}"
     mde = "unknown (1 seed)" if math.isnan(pooled.detectable) else f"{100 * pooled.detectable:.1f}"
@@ -147,17 +132,13 @@ def _measured(claim: Contrasted, pooled: Comparison | None, planned: int) -> dic
 
 def _reported(claim: Contrasted, reported: pd.DataFrame) -> str:
     """The claim's contrast of the paper's entries, per table, and the signs of its parts."""
-    values, right, parts = [], 0, 0
-    for table in sorted(set(reported["table"])):
-        entries = {run: reported_score(reported, table, run, claim.metric) for run in claim.contrast}
-        if None in entries.values():
-            return "—"
-        values.append(sum(weight * entries[run] for run, weight in claim.contrast.items()))
-        for weights in getattr(claim, "each", ()):
-            value = sum(weight * entries[run] for run, weight in weights.items())
-            right, parts = right + (round(claim.sign * value, 6) > 0), parts + 1
+    values = reported_contrasts(reported, claim.contrast, claim.metric)
+    if values.empty:
+        return "—"
     text = " | ".join(f"{100 * value:+.2f}".replace("-", "−") for value in values)
-    text += f" (sign in {right} of {parts})" if parts else ""
+    if isinstance(claim, Direction) and claim.each:
+        parts = pd.concat([reported_contrasts(reported, weights, claim.metric) for weights in claim.each])
+        text += f" (sign in {((claim.sign * parts).round(6) > 0).sum()} of {len(parts)})"
     return text + (f"; quoted {claim.quoted}" if claim.quoted else "")
 
 

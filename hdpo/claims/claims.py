@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import pandas as pd
 import yaml
@@ -18,7 +18,7 @@ from hdpo.theory.statements import STATEMENTS, covered
 
 CLAIMS = PAPER / "claims.yaml"
 Verdict = Literal["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
-VERDICTS = ("reproduced", "direction only", "inconclusive", "contradicted", "not run")
+VERDICTS: tuple[str, ...] = get_args(Verdict)
 Weights = dict[str, float]
 
 
@@ -37,9 +37,14 @@ class Contrasted(Claim):
     metric: str
     contrast: Weights  # over run names; weights sum to 0
 
+    @property
+    def weights(self) -> list[Weights]:
+        """The contrast, then its parts."""
+        return [self.contrast, *getattr(self, "each", ())]
+
     @model_validator(mode="after")
     def _balanced(self) -> "Contrasted":
-        if any(abs(sum(weights.values())) > 1e-9 for weights in [self.contrast, *getattr(self, "each", ())]):
+        if any(abs(sum(weights.values())) > 1e-9 for weights in self.weights):
             raise ValueError("the weights of a contrast must sum to 0")
         return self
 
@@ -117,10 +122,11 @@ def _strict(value: object) -> object:
 
 def direction_verdict(claim: Direction, pooled: Comparison | None, each: Sequence[Comparison | None]) -> Verdict:
     """Rule `direction`; `each` holds the comparisons of `claim.each`, in order."""
-    if pooled is None or any(part is None for part in each):
+    parts = [part.value for part in each if part is not None]
+    if pooled is None or len(parts) < len(each):
         return "not run"
     value, ends = claim.sign * pooled.value, sorted([claim.sign * pooled.low, claim.sign * pooled.high])
-    parts = [part.value for part in each] + list(pooled.per_seed if claim.each_seed else ())
+    parts += pooled.per_seed if claim.each_seed else ()
     if ends[0] > 0 and all(claim.sign * part > 0 for part in parts):
         return "reproduced"
     if ends[1] < 0:

@@ -53,6 +53,10 @@ class Curve:
     steps: np.ndarray  # [E]
     outcomes: Outcomes
 
+    def means(self, metric: str) -> np.ndarray:
+        """Mean score over problems at each evaluation, [E]."""
+        return self.outcomes.score(metric).mean(axis=-1)
+
 
 class Reader:
     """Reads a study's results; every method returns None where the run was not run.
@@ -164,3 +168,26 @@ def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Outc
     if not (np.isin(samples, (0, 1)).all() and np.isin(greedy, (0, 1)).all()):
         raise UserError(f"{path}: outcomes must be 0 or 1")
     return Outcomes(greedy[order].astype(np.int8), samples[order].astype(np.int8))
+
+
+def extra_seeds(study: Study) -> dict[str, tuple[int, ...]]:
+    """Seeds by run beyond the plan, made by hand: of runs that are not planned, and more of those that are.
+
+    A folder counts if the study accepts its name and its run.json carries the hash of that run; others are left alone.
+
+    Raises:
+        UserError: a run.json is damaged.
+    """
+    planned = {(run, seed) for run in study.runs for seed in study.seeds}
+    found: dict[str, list[int]] = {}
+    for path in sorted((study.root / "runs").glob("*/seed*/run.json")):
+        name, digits = path.parts[-3], path.parts[-2].removeprefix("seed")
+        if not (digits.isascii() and digits.isdigit()) or (name, int(digits)) in planned:
+            continue
+        try:
+            run = study.run(name, int(digits))
+        except UserError:
+            continue
+        if run.folder == path.parent and read_record(path).get("run_hash") == run.hash:
+            found.setdefault(name, []).append(run.seed)
+    return {name: tuple(sorted(seeds)) for name, seeds in found.items()}

@@ -1,11 +1,14 @@
 """The paper's reported numbers as data, and what they say by themselves."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from hdpo.render.runs import BASELINE
+from hdpo.stats.proportions import difference_se
 from hdpo.system.errors import UserError, brief
 
 PAPER = Path(str(files("hdpo"))) / "paper"  # what the paper says, as data, and the text of the report
@@ -13,6 +16,7 @@ REPORTED = PAPER / "reported.csv"
 HYPERPARAMETERS = PAPER / "hyperparameters.csv"
 COLUMNS = {"greedy": "pass_at_1", "pass@4": "pass_at_4", "pass@8": "pass_at_8"}  # the paper's pass@1 is greedy
 PROBLEMS = 2048  # the paper's validation problems
+DECIMALS = 10_000  # the paper gives four
 
 
 def reported_scores(path: Path | None = None) -> pd.DataFrame:
@@ -50,40 +54,49 @@ def reported_hyperparameters() -> pd.DataFrame:
         raise UserError(f"{HYPERPARAMETERS}: cannot be read ({brief(error)})") from error
 
 
-def reported_score(reported: pd.DataFrame, table: int, run: str, metric: str) -> float | None:
-    """One entry, None where the paper has no such run or metric."""
-    rows = reported[(reported["table"] == table) & (reported["run"] == run)]
-    return float(rows[COLUMNS[metric]].iloc[0]) if metric in COLUMNS and len(rows) else None
+def reported_contrasts(reported: pd.DataFrame, weights: Mapping[str, float], metric: str) -> pd.Series:
+    """Σ weight · entry by table; empty where the paper has no such run or metric."""
+    if metric not in COLUMNS or not set(weights) <= set(reported["run"]):
+        return pd.Series(dtype=float)
+    entries = reported.pivot(index="table", columns="run", values=COLUMNS[metric])
+    return (entries[list(weights)] * pd.Series(weights)).sum(axis=1, skipna=False).dropna()
+
+
+def attainable(problems: int) -> np.ndarray:
+    """Shares of so many problems at four decimals, as whole ten-thousandths, each once."""
+    return np.unique(np.rint(np.arange(problems + 1) * DECIMALS / problems)).astype(np.int64)
+
+
+def on_grid(values: np.ndarray, problems: int) -> np.ndarray:
+    """Whether each four-decimal value is a share of so many problems."""
+    return np.isin(np.rint(np.asarray(values) * DECIMALS).astype(np.int64), attainable(problems))
+
+
+def chance_on_grid(problems: int) -> float:
+    """Chance that a four-decimal number picked at random is such a share."""
+    return attainable(problems).size / (DECIMALS + 1)
 
 
 def reported_facts(reported: pd.DataFrame) -> pd.DataFrame:
     """What the reported numbers say without any run: their granularity, signs and sampling error."""
-    scores = reported[list(COLUMNS.values())].to_numpy()
-    on_grid = np.isclose(np.round(scores * PROBLEMS) / PROBLEMS, scores, atol=0.5e-4 + 1e-9)
-    grid = np.round(np.arange(PROBLEMS + 1) / PROBLEMS, 4)
-    by_chance = len(np.unique(grid)) / 10_001
-    grpo = reported[reported["run"] == "grpo"].set_index("table")["pass_at_8"]
-    small = reported[reported["run"].str.endswith("-0.01")]
-    below = int((small["pass_at_8"].to_numpy() < grpo.loc[small["table"]].to_numpy()).sum())
-    gains = reported["pass_at_8"].to_numpy() - grpo.loc[reported["table"]].to_numpy()
-    largest, base = int(np.argmax(gains)), grpo.loc[reported["table"]].to_numpy()
-    pair = [scores[largest, 2], base[largest]]
-    z = gains[largest] / np.sqrt(sum(p * (1 - p) / PROBLEMS for p in pair))
-    spread = {column: np.sqrt(grpo_p * (1 - grpo_p) / PROBLEMS) for column, grpo_p in _grpo_row(reported).items()}
-    twice = reported.pivot(index="run", columns="table", values=list(COLUMNS.values()))
-    apart = max(float((twice[column][1] - twice[column][3]).abs().max()) for column in COLUMNS.values())
+    entries = reported.set_index(["run", "table"])[list(COLUMNS.values())]
+    fits, grpo, pass_at_8 = on_grid(entries.to_numpy(), PROBLEMS), entries.loc[BASELINE], entries["pass_at_8"]
+    gains = pass_at_8.sub(grpo["pass_at_8"], level="table")
+    small, (run, table) = gains[[name.endswith("-0.01") for name, _ in gains.index]], gains.idxmax()
+    largest = gains[run, table]
+    z = largest / difference_se(grpo.loc[table, "pass_at_8"], pass_at_8[run, table], PROBLEMS)
+    errors = (grpo.loc[1] * (1 - grpo.loc[1]) / PROBLEMS) ** 0.5
+    apart = (entries.xs(1, level="table") - entries.xs(3, level="table")).abs().to_numpy().max()
     facts = [
-        ("entries that are multiples of 1/2048 to four decimals", f"{on_grid.sum()} of {on_grid.size}"),
-        ("chance of that for one random entry", f"{by_chance:.3f}"),
-        ("λ = 0.01 entries below GRPO on pass@8", f"{below} of {len(small)}"),
-        ("largest gain on pass@8, points", f"{100 * gains[largest]:+.2f}"),
+        ("entries that are multiples of 1/2048 to four decimals", f"{fits.sum()} of {fits.size}"),
+        ("chance of that for one random entry", f"{chance_on_grid(PROBLEMS):.3f}"),
+        ("λ = 0.01 entries below GRPO on pass@8", f"{(small < 0).sum()} of {len(small)}"),
+        ("largest gain on pass@8, points", f"{100 * largest:+.2f}"),
         ("its z, unpaired binomial", f"{z:.2f}"),
-        *((f"binomial standard error of GRPO's {name}, points", f"{100 * se:.2f}") for name, se in spread.items()),
+        *(
+            (f"binomial standard error of GRPO's {name.replace('_at_', '@')}, points", f"{100 * error:.2f}")
+            for name, error in errors.items()
+        ),
         ("largest gap between the two hardware runs of one configuration, points", f"{100 * apart:.2f}"),
     ]
     return pd.DataFrame(facts, columns=["reported numbers", "value"])
-
-
-def _grpo_row(reported: pd.DataFrame) -> dict[str, float]:
-    first = reported[(reported["table"] == 1) & (reported["run"] == "grpo")].iloc[0]
-    return {column.replace("_at_", "@"): float(first[column]) for column in COLUMNS.values()}

@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.codes import codes_line
-from hdpo.claims.extra import extra_seeds
-from hdpo.claims.reader import Reader
+from hdpo.claims.reader import Reader, extra_seeds
 from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import estimate
 from hdpo.study.identity import content_hash
@@ -37,10 +36,14 @@ COLUMNS = [
 ]
 
 
+def unbiased_metrics(study: Study) -> list[str]:
+    """`greedy`, and unbiased `pass@k` for the study's k."""
+    return ["greedy", *(f"pass@{k}" for k in study.evaluate.ks)]
+
+
 def metric_names(study: Study) -> list[str]:
-    """`greedy`, unbiased `pass@k` for the study's k, and `any@k`, the paper's estimator, where it differs."""
-    ks = study.evaluate.ks
-    return ["greedy", *(f"pass@{k}" for k in ks), *(f"any@{k}" for k in ks if k > 1)]
+    """All metrics: the unbiased ones, and `any@k`, the paper's estimator, where it differs."""
+    return [*unbiased_metrics(study), *(f"any@{k}" for k in study.evaluate.ks if k > 1)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Results:
 
         The base model has no seeds: within a contrast it is the same for each.
         """
-        scores, contrasts = self.scores(protocol, metric), []
+        scores, contrasts = self.scores(protocol, metric), list[Contrast | None]()
         for parts in weights:
             if parts is None or not set(parts) <= set(scores):
                 contrasts.append(None)
@@ -134,38 +137,46 @@ class Results:
             contrasts.append(Contrast(np.stack(rows), tuple(seeds)) if seeds else None)
         return contrasts
 
+    def beside_baseline(self, protocol: str, metric: str) -> dict[str, tuple[Comparison | None, Comparison | None]]:
+        """Each run's mean, and its difference to GRPO on the same seeds and problems."""
+        runs = [BASE_RUN, *self.runs] if protocol == "test" else self.runs
+        means = compare(self.contrasts(protocol, metric, [{run: 1.0} for run in runs]))
+        weights = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
+        differences = compare(self.contrasts(protocol, metric, weights))
+        return dict(zip(runs, zip(means, differences, strict=True), strict=True))
+
 
 def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
     """Means and intervals of all contrasts, those of one shape together."""
     compared: list[Comparison | None] = [None] * len(contrasts)
-    shapes = {contrast.values.shape for contrast in contrasts if contrast is not None}
-    for shape in sorted(shapes):
-        members = [i for i, contrast in enumerate(contrasts) if contrast is not None and contrast.values.shape == shape]
-        estimates = estimate(np.stack([contrasts[i].values for i in members]))
-        errors = [estimates.se, estimates.df, *estimates.interval(0.95), *estimates.interval(0.90)]
-        errors.append(estimates.detectable())
-        for row, i in enumerate(members):
-            seeds = contrasts[i].seeds
-            known = len(seeds) > 1 or seeds == (0,)
-            spread = [float(error[row]) if known else np.nan for error in errors]
-            per_seed = tuple(contrasts[i].values.mean(axis=1).tolist())
-            compared[i] = Comparison(float(estimates.estimate[row]), *spread, per_seed, seeds, shape[1])
+    by_shape: dict[tuple[int, ...], list[tuple[int, Contrast]]] = {}
+    for i, contrast in enumerate(contrasts):
+        if contrast is not None:
+            by_shape.setdefault(contrast.values.shape, []).append((i, contrast))
+    for (_, problems), members in by_shape.items():
+        found = estimate(np.stack([contrast.values for _, contrast in members]))
+        errors = {"se": found.se, "df": found.df, "detectable": found.detectable()}
+        errors |= dict(
+            zip(("low", "high", "low90", "high90"), (*found.interval(0.95), *found.interval(0.90)), strict=True)
+        )
+        for row, (i, contrast) in enumerate(members):
+            known = len(contrast.seeds) > 1 or contrast.seeds == (0,)
+            spread = {name: float(error[row]) if known else np.nan for name, error in errors.items()}
+            per_seed = tuple(contrast.values.mean(axis=1).tolist())
+            compared[i] = Comparison(
+                value=float(found.estimate[row]), per_seed=per_seed, seeds=contrast.seeds, problems=problems, **spread
+            )
     return compared
 
 
 def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
-    keys, contrasts = [], []
-    for protocol in PROTOCOLS:
-        runs = [BASE_RUN, *results.runs] if protocol == "test" else results.runs
-        for metric in metric_names(results.study):
-            keys += [(run, metric, protocol) for run in runs]
-            means = results.contrasts(protocol, metric, [{run: 1.0} for run in runs])
-            weights = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
-            differences = results.contrasts(protocol, metric, weights)
-            contrasts += [contrast for pair in zip(means, differences, strict=True) for contrast in pair]
-    compared = compare(contrasts)
-    rows = [_row(results, *key, *compared[2 * i : 2 * i + 2]) for i, key in enumerate(keys)]
+    rows = [
+        _row(results, run, metric, protocol, *pair)
+        for protocol in PROTOCOLS
+        for metric in metric_names(results.study)
+        for run, pair in results.beside_baseline(protocol, metric).items()
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -174,14 +185,16 @@ def _row(
 ) -> dict[str, object]:
     is_planned = run in (BASE_RUN, *results.study.runs)
     seeds = len(mean.seeds) if mean else 0
-    row = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
-    row |= {"status": _status(results, run, seeds), "seeds": seeds}
-    row |= {"seeds_planned": 1 if run == BASE_RUN else len(results.study.seeds) if is_planned else 0}
-    row |= {"problems": mean.problems if mean else 0} | _interval("mean", mean)
-    row |= {"seed_sd": float(np.std(mean.per_seed, ddof=1)) if seeds > 1 else np.nan}
-    row |= {"diff_seeds": len(difference.seeds) if difference else 0} | _interval("diff", difference)
-    row |= {"diff_se": difference.se, "diff_mde": difference.detectable} if difference else {}
-    return row | {"config": config_hash(results.study, run)}
+    row: dict[str, object] = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
+    row |= {"status": _status(results, run, seeds), "seeds": seeds, "config": config_hash(results.study, run)}
+    row["seeds_planned"] = 1 if run == BASE_RUN else len(results.study.seeds) if is_planned else 0
+    row |= {"problems": mean.problems if mean else 0, "diff_seeds": len(difference.seeds) if difference else 0}
+    for name, found in (("mean", mean), ("diff", difference)):
+        if found:
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_df": found.df}
+    if mean and seeds > 1:
+        row["seed_sd"] = float(np.std(mean.per_seed, ddof=1))
+    return row | ({"diff_se": difference.se, "diff_mde": difference.detectable} if difference else {})
 
 
 def _status(results: Results, run: str, seeds: int) -> str:
@@ -192,12 +205,6 @@ def _status(results: Results, run: str, seeds: int) -> str:
         return "extra" if status == "complete" else f"extra, {status}"
     beyond = len(results.extra.get(run, ()))
     return f"{status} ({beyond} extra seed{'s' * (beyond > 1)} left out)" if beyond else status
-
-
-def _interval(name: str, found: Comparison | None) -> dict[str, float]:
-    if found is None:
-        return {}
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_df": found.df}
 
 
 def config_hash(study: Study, run: str) -> str:

@@ -3,9 +3,8 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hdpo.render.table import Table, markdown_text, parse_tables, to_markdown, write_text
-from hdpo.system.errors import UserError
-from hdpo.system.files import read_json, write_json
+from hdpo.render.table import Table, markdown_text, read_as, to_markdown, write_text
+from hdpo.system.files import write_json
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,4 @@ def read_document(path: Path) -> Document | None:
     Raises:
         UserError: the file is damaged, or of another version.
     """
-    if not path.exists():
-        return None
-    data = read_json(path)
-    try:
-        sections = tuple(
-            Section(section["title"], tuple(section["text"]), parse_tables(path, section["tables"]))
-            for section in data["sections"]
-        )
-        document = Document(data["title"], sections)
-        texts = [document.title, *(text for part in sections for text in (part.title, *part.text))]
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{path}: not a document of this version; write it again") from error
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{path}: not a document of this version; write it again")
-    return document
+    return read_as(Document, path, "a document") if path.exists() else None

@@ -6,49 +6,31 @@ reads the JSON itself (`booktabs` in style.typ), and strings that it reads are n
 
 import html
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json, write_atomic, write_json
 
 Align = Literal["left", "right"]
-LATEX = {
-    "\\": r"\textbackslash{}",
-    **{mark: "\\" + mark for mark in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "\n": " ",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "“": "``",
-    "”": "''",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "≠": r"$\neq$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "½": r"$\frac{1}{2}$",
-    "⊕": r"$\oplus$",
-    "→": r"$\to$",
-    "β": r"$\beta$",
-    "ε": r"$\varepsilon$",
-    "λ": r"$\lambda$",
-    "ρ": r"$\rho$",
-    "Δ": r"$\Delta$",
-    "²": "$^2$",
-    "\N{NO-BREAK SPACE}": "~",
-}
+T = TypeVar("T")
+# Each mark, a space, and its LaTeX.
+MARKS = r"""
+    & \&    % \%    $ \$    # \#    _ \_    { \{    } \}
+    \ \textbackslash{}    ~ \textasciitilde{}    ^ \textasciicircum{}
+    < \textless{}    > \textgreater{}    | \textbar{}
+    – --    — ---    “ ``    ” ''    − $-$    ± $\pm$    × $\times$    · $\cdot$    ⊕ $\oplus$    → $\to$
+    ≠ $\neq$    ≥ $\geq$    ≤ $\leq$    ½ $\frac{1}{2}$    ² $^2$
+    β $\beta$    ε $\varepsilon$    λ $\lambda$    ρ $\rho$    Δ $\Delta$
+"""
+LATEX = str.maketrans(dict(re.findall(r"(\S) (\S+)", MARKS)) | {"\n": " ", "\N{NO-BREAK SPACE}": "~"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +70,7 @@ def make_table(
     columns = tuple(map(str, frame.columns))
     words = columns[:1] if words is None else words
     rows = tuple(tuple(map(str, row)) for row in frame.itertuples(index=False, name=None))
-    align = tuple("left" if column in words else "right" for column in columns)
+    align: tuple[Align, ...] = tuple("left" if column in words else "right" for column in columns)
     return Table(id, caption, columns, rows, align, tuple(groups), tuple(notes))
 
 
@@ -96,29 +78,24 @@ def stacked(table: Table) -> Table:
     """Columns of one group as one column, their cells below each other; a dash below a value is left out."""
     if not table.groups:
         return table
-    spans: list[list[int]] = []
-    for place, group in enumerate(table.groups):
-        if group and spans and table.groups[spans[-1][0]] == group:
-            spans[-1].append(place)
-        else:
-            spans.append([place])
-    rows = [
-        tuple(
-            "\n".join([row[span[0]], *(row[i] for i in span[1:] if row[i] not in ("—", row[span[0]]))])
-            for span in spans
-        )
-        for row in table.rows
-    ]
-    columns = tuple(table.groups[span[0]] or table.columns[span[0]] for span in spans)
-    align = tuple(table.align[span[0]] for span in spans)
-    return Table(table.id, table.caption, columns, tuple(rows), align, notes=table.notes)
+    neighbours = groupby(enumerate(table.groups), key=lambda column: column[1] or column[0])
+    spans = [[place for place, _ in columns] for _, columns in neighbours]
+
+    def stack(cells: Sequence[str]) -> str:
+        return "\n".join([cells[0], *(cell for cell in cells[1:] if cell not in ("—", cells[0]))])
+
+    rows = tuple(tuple(stack([row[i] for i in places]) for places in spans) for row in table.rows)
+    columns = tuple(table.groups[places[0]] or table.columns[places[0]] for places in spans)
+    align = tuple(table.align[places[0]] for places in spans)
+    return replace(table, columns=columns, rows=rows, align=align, groups=())
 
 
 def to_markdown(table: Table) -> str:
     """Caption in bold, a pipe table, and the notes; without a line break at the end."""
-    align = ["left" if side == "left" else "right" for side in table.align]
     rows = [[markdown_text(cell) for cell in row] for row in (table.titles, *table.rows)]
-    pipes = tabulate(rows[1:], rows[0], tablefmt="pipe", colalign=align if table.rows else None, disable_numparse=True)
+    pipes = tabulate(
+        rows[1:], rows[0], tablefmt="pipe", colalign=table.align if table.rows else None, disable_numparse=True
+    )
     caption = [f"**{markdown_text(table.caption)}**"] if table.caption else []
     return "\n\n".join([*caption, pipes, *map(markdown_text, table.notes)])
 
@@ -151,7 +128,11 @@ def to_html(table: Table, badges: Collection[str] = ()) -> str:
     caption = ("caption", table.caption) if table.caption else ("skip", ", ".join(table.titles))
     lines = [f'<p class="{caption[0]}" id="{name}">{html.escape(caption[1])}</p>']
     lines += [f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}">']
-    lines += [f'<table aria-labelledby="{name}">', "<thead>", *_group_line(table.groups)]
+    lines += [f'<table aria-labelledby="{name}">', "<thead>"]
+    if table.groups:
+        spans = [(html.escape(group), len(list(columns))) for group, columns in groupby(table.groups)]
+        over = [f'<th scope="colgroup" colspan="{n}">{g}</th>' if g else f'<td colspan="{n}"></td>' for g, n in spans]
+        lines.append("<tr>" + "".join(over) + "</tr>")
     heads = zip(number, table.columns, strict=True)
     lines += ["<tr>" + "".join(f'<th scope="col"{mark}>{html.escape(title)}</th>' for mark, title in heads) + "</tr>"]
     lines += ["</thead>", "<tbody>"]
@@ -162,22 +143,6 @@ def to_html(table: Table, badges: Collection[str] = ()) -> str:
     return "\n".join(lines + [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]) + "\n"
 
 
-def _group_line(groups: tuple[str, ...]) -> list[str]:
-    if not any(groups):
-        return []
-    spans: list[list[Any]] = []
-    for group in groups:
-        if spans and spans[-1][0] == group:
-            spans[-1][1] += 1
-        else:
-            spans.append([group, 1])
-    cells = [
-        f'<th scope="colgroup" colspan="{span}">{html.escape(group)}</th>' if group else f'<td colspan="{span}"></td>'
-        for group, span in spans
-    ]
-    return ["<tr>" + "".join(cells) + "</tr>"]
-
-
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, inside a cell of a table or outside."""
     text = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
@@ -186,7 +151,7 @@ def markdown_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    return "".join(LATEX.get(mark, mark) for mark in text)
+    return text.translate(LATEX)
 
 
 def write_table(stem: Path, numbers: pd.DataFrame, *tables: Table) -> None:
@@ -204,34 +169,15 @@ def read_tables(path: Path) -> dict[str, Table]:
     Raises:
         UserError: the file is damaged, or of another version.
     """
-    if not path.exists():
-        return {}
-    return {table.id: table for table in parse_tables(path, read_json(path))}
+    return {table.id: table for table in read_as(tuple[Table, ...], path, "tables")} if path.exists() else {}
 
 
-def parse_tables(path: Path, data: Any) -> tuple[Table, ...]:
-    """Tables from parsed JSON; `path` names the file in the error."""
+def read_as(kind: type[T], path: Path, what: str) -> T:
+    """JSON as an instance of `kind`, `what` in words; see `read_tables` for the errors."""
     try:
-        return tuple(_parse(entry) for entry in data)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not tables of this version; write it again") from error
-
-
-def _parse(entry: dict[str, Any]) -> Table:
-    rows = tuple(tuple(row) for row in entry["rows"])
-    lists = {key: tuple(entry[key]) for key in ("columns", "align", "groups", "notes")}
-    table = Table(id=entry["id"], caption=entry["caption"], rows=rows, **lists)
-    texts = [
-        table.id,
-        table.caption,
-        *table.notes,
-        *table.groups,
-        *table.columns,
-        *(cell for row in rows for cell in row),
-    ]
-    if not all(isinstance(text, str) for text in texts) or not set(table.align) <= {"left", "right"}:
-        raise TypeError("cells must be text")
-    return table
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path}: not {what} of this version; write it again") from error
 
 
 def write_text(path: Path, text: str) -> None:

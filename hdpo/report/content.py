@@ -109,7 +109,7 @@ def _claims(study: Study, claims: list[AnyClaim], check: dict[str, Any] | None) 
         row = found.get(claim.id, None if check else blank)
         if row is None or (check and row["claim"] != claim.statement) or row["verdict"] not in VERDICTS:
             raise UserError(f"{path}: was written for other claims than hdpo/paper/claims.yaml; write it again")
-        entry = {"id": claim.id, "number": re.match(r"\d+|\D+", claim.id)[0], "beyond": claim.beyond}
+        entry = {"id": claim.id, "number": re.findall(r"\d+|\D+", claim.id)[0], "beyond": claim.beyond}
         entry |= {"claim": claim.statement, "where": claim.where, "quantity": row.get("quantity", claim.quantity)}
         entry |= {key: str(row[key]) for key in ("reported", "measured", "MDE", "seeds", "verdict")}
         entry |= {"rule": rule_in_words(claim), "reason": reason(claim, row, reported) if check else MISSING}

@@ -2,21 +2,19 @@
 
 import pandas as pd
 
-from hdpo.claims.reported import reported_score, reported_scores
-from hdpo.claims.results import BASELINE, Results, compare, metric_names
+from hdpo.claims.reported import reported_contrasts, reported_scores
+from hdpo.claims.results import BASELINE, Results, unbiased_metrics
 from hdpo.study.study import BASE_RUN
 
 
 def learning_frame(results: Results) -> pd.DataFrame:
     """Validation scores during training: run, seed, metric, step, value."""
-    rows = []
-    for (run, seed), curves in results.training.items():
-        curve = curves["validation"]
-        for metric in metric_names(results.study):
-            if metric.startswith("any@"):
-                continue
-            for step, value in zip(curve.steps.tolist(), curve.outcomes.score(metric).mean(axis=1), strict=True):
-                rows.append({"run": run, "seed": seed, "metric": metric, "step": step, "value": value})
+    rows = [
+        {"run": run, "seed": seed, "metric": metric, "step": step, "value": value}
+        for (run, seed), curves in results.training.items()
+        for metric in unbiased_metrics(results.study)
+        for step, value in zip(curves["validation"].steps.tolist(), curves["validation"].means(metric), strict=True)
+    ]
     return pd.DataFrame(rows, columns=["run", "seed", "metric", "step", "value"])
 
 
@@ -36,11 +34,8 @@ def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:
             rows.append({"source": "this study", "run": run} | row)
     reported = reported_scores()
     for entry in reported[reported["run"] != BASELINE].itertuples():
-        x, y = (
-            reported_score(reported, entry.table, entry.run, metric)
-            - reported_score(reported, entry.table, BASELINE, metric)
-            for metric in ("greedy", "pass@8")
-        )
+        weights = {entry.run: 1.0, BASELINE: -1.0}
+        x, y = (reported_contrasts(reported, weights, metric)[entry.table] for metric in ("greedy", "pass@8"))
         rows.append({"source": entry.hardware.replace("x", "×"), "run": entry.run, "x": x, "y": y})
     return pd.DataFrame(rows, columns=["source", "run", *(f"{axis}{end}" for axis in "xy" for end in parts)])
 
@@ -59,21 +54,12 @@ def cliff_frame(results: Results) -> pd.DataFrame:
 
 def pass_at_k_frame(results: Results) -> pd.DataFrame:
     """pass@k of the final weights, k = 1, 2, 4, … up to n: run, k, value, and diff, low, high to GRPO (paired)."""
-    n, runs = results.study.evaluate.test_samples, [BASE_RUN, *results.runs]
-    ks = sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
-    keys, contrasts = [(run, k) for k in ks for run in runs], []
-    for k in ks:
-        contrasts += results.contrasts("test", f"pass@{k}", [{run: 1.0} for run in runs])
-        differences = [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
-        contrasts += results.contrasts("test", f"pass@{k}", differences)
-    compared, rows, width = compare(contrasts), [], len(runs)
-    for i, (run, k) in enumerate(keys):
-        at = 2 * width * (i // width) + i % width
-        mean, difference = compared[at], compared[at + width]
-        if mean is None:
-            continue
-        row = {"run": run, "k": k, "value": mean.value}
-        if difference is not None:
-            row |= {"diff": difference.value, "low": difference.low, "high": difference.high}
-        rows.append(row)
+    n = results.study.evaluate.test_samples
+    rows = []
+    for k in sorted({*(2**i for i in range(n.bit_length())), n}):
+        for run, (mean, difference) in results.beside_baseline("test", f"pass@{k}").items():
+            if mean is not None:
+                row = {"run": run, "k": k, "value": mean.value}
+                row |= {"diff": difference.value, "low": difference.low, "high": difference.high} if difference else {}
+                rows.append(row)
     return pd.DataFrame(rows, columns=["run", "k", "value", "diff", "low", "high"])

@@ -153,13 +153,9 @@ def _band(axis: Axes, part: pd.DataFrame, y: str, run: str, runs: Sequence[str])
 
 def _cross(axis: Axes, point: pd.Series, run: str, runs: Sequence[str], hollow: bool) -> None:
     """A point with its horizontal and vertical interval, where it has one."""
-    spread = {
-        f"{of}err": [[point[of] - point[f"{of}_low"]], [point[f"{of}_high"] - point[of]]]
-        for of in "xy"
-        if pd.notna(point[f"{of}_low"])
-    }
-    style = marker(run, runs, hollow=hollow)
-    axis.errorbar(point["x"], point["y"], ecolor=color(run, runs), elinewidth=0.8, ls="none", **spread, **style)
+    x, y = ([[point[of] - point[f"{of}_low"]], [point[f"{of}_high"] - point[of]]] for of in "xy")
+    style = marker(run, runs, hollow=hollow) | {"ecolor": color(run, runs)}
+    axis.errorbar(point["x"], point["y"], xerr=x, yerr=y, elinewidth=0.8, ls="none", **style)
 
 
 def _say_not_run(axis: Axes) -> None:

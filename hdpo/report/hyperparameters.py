@@ -67,14 +67,14 @@ def _text(value: Any) -> str:
 def _model(study: Study) -> str:
     if shape := study.pretrain:
         return f"Qwen2, {shape.layers} layers × {shape.hidden_size}, trained from scratch"
-    return study.model.path.removeprefix("Qwen/")
+    return study.base_path.removeprefix("Qwen/")
 
 
 def _data(study: Study) -> str:
-    if study.task.name != "countdown":
-        return study.task.path.removeprefix("nvidia/")
-    sizes = ", ".join(f"{k}: {100 * share:g} %" for k, share in sorted(study.task.mixture.items()))
-    return f"Countdown, problems by size {sizes}"
+    if mixture := getattr(study.task, "mixture", None):
+        sizes = ", ".join(f"{k}: {100 * share:g} %" for k, share in sorted(mixture.items()))
+        return f"Countdown, problems by size {sizes}"
+    return getattr(study.task, "path", study.task.name).removeprefix("nvidia/")
 
 
 def _split(study: Study) -> str:

@@ -26,8 +26,7 @@ def job_costs(study: Study) -> pd.DataFrame:
 
 def stage_costs(jobs: pd.DataFrame) -> pd.DataFrame:
     """Jobs, their wall seconds (median and sum) and the largest job's memory, per stage and over all."""
-    whole = jobs.assign(stage="all")
-    stages = pd.concat([jobs, whole]).groupby("stage", sort=False)
+    stages = pd.concat([jobs, jobs.assign(stage="all")]).groupby("stage", sort=False)
     return stages.agg(
         jobs=("job", "size"), median_s=("seconds", "median"), sum_s=("seconds", "sum"), peak_mb=("peak_mb", "max")
     ).reset_index()
@@ -41,8 +40,8 @@ def step_costs(study: Study) -> pd.DataFrame:
         seconds = pd.DataFrame([record["seconds"] for record in records])
         tokens = pd.Series([record["tokens"]["rollout"] for record in records])
         row = {"run": path.parent.parent.name, "seed": path.parent.name.removeprefix("seed")}
-        row |= {phase: float(seconds[phase].median()) for phase in PHASES}
-        rows.append(row | {"rollout_tokens_per_second": float((tokens / seconds["rollout"]).median())})
+        speed = float((tokens / seconds["rollout"]).median())
+        rows.append(row | seconds[[*PHASES]].median().to_dict() | {"rollout_tokens_per_second": speed})
     return pd.DataFrame(rows)
 
 
@@ -72,7 +71,6 @@ def write_cost(study: Study) -> Path:
     print(stage_costs(jobs).round(1).to_string(index=False), medians.to_string(index=False), sep="\n\n")
     out = study.root / "cost.json"
     tables = {"stages": stage_costs(jobs), "steps": medians, "jobs": jobs}
-    write_json(
-        out, provenance() | {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    )
+    records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    write_json(out, provenance() | records)
     return out

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.claims.claims import AnyClaim, Contrasted, Direction, Equivalence, Overhead, Theory
-from hdpo.claims.reported import reported_score
+from hdpo.claims.claims import AnyClaim, Direction, Equivalence, Overhead, Theory
+from hdpo.claims.reported import reported_contrasts
 from hdpo.stats.paired import Estimates
 
 LEVEL = inspect.signature(Estimates.interval).parameters["level"].default  # of the intervals
@@ -34,7 +34,7 @@ def rule_in_words(claim: AnyClaim) -> str:
 
 def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
     """What decided the verdict; `row` is the claim's entry in check.json."""
-    data = row.get("data")
+    data: Any = row.get("data")
     if row["verdict"] == "not run":
         return MISSING
     if isinstance(claim, Direction):
@@ -44,16 +44,6 @@ def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
     if isinstance(claim, Overhead):
         return _overhead(claim, data)
     return "Every check of it holds." if row["verdict"] == "reproduced" else "At least one check of it fails."
-
-
-def reported_contrasts(claim: Contrasted, reported: pd.DataFrame) -> list[float]:
-    """The claim's contrast of the paper's entries, one per table; empty where the paper has no such entry."""
-    found = []
-    for table in sorted(set(reported["table"])):
-        entries = {run: reported_score(reported, table, run, claim.metric) for run in claim.contrast}
-        if None not in entries.values():
-            found.append(sum(weight * entries[run] for run, weight in claim.contrast.items()))
-    return found
 
 
 def _direction(claim: Direction, data: dict[str, Any]) -> str:
@@ -76,10 +66,10 @@ def _direction(claim: Direction, data: dict[str, Any]) -> str:
 
 def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> str:
     """Whether this study could have found effects as large as the reported ones."""
-    paper, detectable = reported_contrasts(claim, reported), pooled["detectable"]
-    if detectable is None or not paper:
+    paper, detectable = reported_contrasts(reported, claim.contrast, claim.metric), pooled["detectable"]
+    if detectable is None or paper.empty:
         return ""
-    seen = sum(abs(value) >= detectable for value in paper)
+    seen = (paper.abs() >= detectable).sum()
     if seen == len(paper):
         return " This study would find an effect as large as reported."
     if seen:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from hdpo.render.runs import BASE, BASELINE, family_label, parse_run, run_label
 from hdpo.render.style import PALETTE
@@ -50,7 +51,7 @@ def paths(runs: Sequence[str]) -> list[list[str]]:
     return [_members(family, runs) for family in families(runs)]
 
 
-def color(run: str, runs: Sequence[str]) -> object:
+def color(run: str, runs: Sequence[str]) -> ColorType:
     """Black, grey, or the family's hue from light (lowest level of `runs`) to dark (highest)."""
     if run in (BASE, BASELINE):
         return PALETTE["black" if run == BASELINE else "grey"]

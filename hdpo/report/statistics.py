@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.claims import AnyClaim, Direction, load_claims
-from hdpo.claims.results import BASELINE, Results, metric_names
+from hdpo.claims.results import BASELINE, Results, metric_names, unbiased_metrics
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import write_text
 from hdpo.report.curve_selection import curve_selection
@@ -58,15 +58,14 @@ def run_statistics(results: Results) -> pd.DataFrame:
     Missing runs have 0 seeds and no numbers; what needs two seeds is nan with one.
     """
     rows = []
-    metrics = [metric for metric in metric_names(results.study) if not metric.startswith("any@")]
-    for metric in metrics:
+    for metric in unbiased_metrics(results.study):
         scores = results.scores("test", metric)
         for run in (run for run in results.runs if run != BASELINE):
             seeds = sorted(set(scores.get(run, {})) & set(scores.get(BASELINE, {})))
             row = {"run": run, "metric": metric, "seeds": len(seeds)}
             if seeds:
-                pair = [np.stack([scores[name][seed] for seed in seeds]) for name in (run, BASELINE)]
-                row |= _pair_statistics(*pair, metric)
+                own, baseline = (np.stack([scores[name][seed] for seed in seeds]) for name in (run, BASELINE))
+                row |= _pair_statistics(own, baseline, metric)
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 

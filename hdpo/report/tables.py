@@ -1,11 +1,12 @@
 """The study's tables: its own Table 1, the same beside the paper's, and the paper's Table 2."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from hdpo.claims.reported import reported_score, reported_scores
-from hdpo.claims.results import BASELINE, Results, metric_names, summarise
+from hdpo.claims.reported import reported_contrasts, reported_scores
+from hdpo.claims.results import BASELINE, Results, summarise, unbiased_metrics
 from hdpo.render.formats import DF_MEANS, metric_label, percent, points
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, write_table
@@ -45,38 +46,26 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     return sorted(out.iterdir())
 
 
-def _metrics(study: Study) -> list[str]:
-    return [metric for metric in metric_names(study) if not metric.startswith("any@")]
-
-
 def wide_scores(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     """One row per run: test mean and paired difference to GRPO, then best, last and selected, for each metric."""
-    cells = summary.set_index(["run", "metric", "protocol"])
-    rows = []
-    for run in dict.fromkeys(summary["run"]):
-        test, trained = cells.loc[(run, "greedy", "test")], run != BASE_RUN
-        row = {"run": run, "seeds": test["seeds"], "status": test["status"], "problems": test["problems"]}
-        training = cells.loc[(run, "greedy", "best")] if trained else {"status": None, "seeds": None}
-        row |= {f"training {name}": training[name] for name in ("status", "seeds")}
-        for metric in _metrics(study):
-            test = cells.loc[(run, metric, "test")]
-            row |= {f"{metric} test": test["mean"]}
-            row |= {f"{metric} {part}": test[part] for part in DIFFERENCE}
-            for protocol in TRAINING:
-                row[f"{metric} {protocol}"] = cells.loc[(run, metric, protocol), "mean"] if trained else None
-        rows.append(row)
-    return pd.DataFrame(rows)
+    cells = summary.set_index(["protocol", "metric", "run"]).sort_index()
+    test, best = cells.loc[("test", "greedy")], cells.loc[("best", "greedy")]
+    columns = {name: test[name] for name in ("seeds", "status", "problems")}
+    columns |= {f"training {name}": best[name] for name in ("status", "seeds")}
+    for metric in unbiased_metrics(study):
+        test = cells.loc[("test", metric)]
+        columns |= {f"{metric} test": test["mean"]} | {f"{metric} {part}": test[part] for part in DIFFERENCE}
+        columns |= {f"{metric} {protocol}": cells.loc[(protocol, metric), "mean"] for protocol in TRAINING}
+    return pd.DataFrame(columns).loc[summary["run"].unique()].rename_axis("run").reset_index()
 
 
 def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     """Test scores and differences to GRPO, grouped by metric, from `wide_scores`."""
-    seeds = [_seeds(*pair) for pair in zip(wide["status"], wide["seeds"], strict=True)]
-    columns, groups = [wide["run"].map(run_label).rename("method"), pd.Series(seeds, name="seeds")], ["", ""]
-    for metric in _metrics(study):
-        columns.append(wide[f"{metric} test"].map(percent).rename("%"))
+
+    def cells(metric: str) -> dict[str, pd.Series]:
         ends = wide[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
-        columns.append(ends.apply(lambda row: points(*row), axis=1).rename("Δ"))
-        groups += [metric_label(metric)] * 2
+        return {"%": wide[f"{metric} test"].map(percent), "Δ": ends.apply(lambda row: points(*row), axis=1)}
+
     caption = (
         f"Table 1, study {study.name}: final weights on {wide['problems'].max()} test problems, %, mean over seeds;"
         f" Δ is the difference to GRPO in points with its paired 95 % t interval; {DF_MEANS}."
@@ -84,22 +73,43 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     )
     has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
     notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
-    return make_table("headline", pd.concat(columns, axis=1), caption, groups=groups, notes=notes)
+    return _by_metric("headline", caption, study, wide, "", cells, notes)
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
     """Validation scores by the checkpoint that is scored, grouped by metric, from `wide_scores`."""
     wide = wide[wide["run"] != BASE_RUN].reset_index(drop=True)
-    seeds = [_seeds(*pair) for pair in zip(wide["training status"], wide["training seeds"], strict=True)]
-    columns, groups = [wide["run"].map(run_label).rename("method"), pd.Series(seeds, name="seeds")], ["", ""]
-    for metric in _metrics(study):
-        columns += [wide[f"{metric} {protocol}"].map(percent).rename(protocol) for protocol in TRAINING]
-        groups += [metric_label(metric)] * len(TRAINING)
     caption = (
         f"The same runs on {study.task.problems.validation} validation problems, %: best evaluation during training"
         " (as the paper reports), last evaluation, and the one selected on the development problems."
     )
-    return make_table("protocols", pd.concat(columns, axis=1), caption, groups=groups)
+    return _by_metric(
+        "protocols",
+        caption,
+        study,
+        wide,
+        "training ",
+        lambda metric: {protocol: wide[f"{metric} {protocol}"].map(percent) for protocol in TRAINING},
+    )
+
+
+def _by_metric(
+    id: str,
+    caption: str,
+    study: Study,
+    wide: pd.DataFrame,
+    prefix: str,
+    cells: Callable[[str], dict[str, pd.Series]],
+    notes: Sequence[str] = (),
+) -> Table:
+    """Runs down, metrics and below them their `cells` across."""
+    seeds = map(_seeds, wide[f"{prefix}status"], wide[f"{prefix}seeds"])
+    shown = {("", "method"): wide["run"].map(run_label), ("", "seeds"): pd.Series(list(seeds), wide.index)}
+    for metric in unbiased_metrics(study):
+        shown |= {(metric_label(metric), name): column for name, column in cells(metric).items()}
+    groups, names = zip(*shown, strict=True)
+    frame = pd.concat(shown.values(), axis=1).set_axis(list(names), axis=1)
+    return make_table(id, frame, caption, groups=groups, notes=notes)
 
 
 def _seeds(status: str, seeds: int) -> str:
@@ -114,11 +124,12 @@ def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     for run in dict.fromkeys(reported["run"]):
         for column, metric in PAPER_METRICS.items():
             for table, hardware in dict(zip(reported["table"], reported["hardware"], strict=True)).items():
-                value = reported_score(reported, table, run, column)
-                difference = value - reported_score(reported, table, BASELINE, column)
-                row = {"run": run, "metric": column, "seeds": 1, "value": value}
+                row = {"run": run, "metric": column, "seeds": 1}
                 row |= {"source": f"paper Table {table} ({hardware.replace('x', '×')})"}
-                rows.append(row | {"diff": difference if run != BASELINE else None})
+                row |= {"value": reported_contrasts(reported, {run: 1.0}, column)[table]}
+                if run != BASELINE:
+                    row["diff"] = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, column)[table]
+                rows.append(row)
             row = {"run": run, "metric": column, "source": _source(study), "seeds": 0}
             if (run, metric) in cells.index:
                 own = cells.loc[(run, metric)]
@@ -130,7 +141,7 @@ def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
 
 def _beside_values(study: Study, long: pd.DataFrame) -> Table:
     caption = "The paper's Tables 1 and 3 beside this study, all as the paper reports: best over training, any of k, %."
-    return _pivot("beside", caption, long, lambda row: percent(row.value) + _partial(study, row))
+    return _pivot(study, "beside", caption, long, long["value"].map(percent))
 
 
 def _beside_differences(study: Study, long: pd.DataFrame) -> Table:
@@ -139,29 +150,22 @@ def _beside_differences(study: Study, long: pd.DataFrame) -> Table:
         f" study {study.name} has {len(study.seeds)} seeds and the paired 95 % t interval; {DF_MEANS}."
     )
     long = long[long["run"] != BASELINE]
-
-    def cell(row) -> str:
-        return points(row.diff, row.diff_low, row.diff_high, row.diff_df) + _partial(study, row)
-
-    return _pivot("beside-differences", caption, long, cell)
+    return _pivot(
+        study, "beside-differences", caption, long, long[[*DIFFERENCE]].apply(lambda row: points(*row), axis=1)
+    )
 
 
-def _pivot(id: str, caption: str, long: pd.DataFrame, cell) -> Table:
-    """Runs down, metrics and below them sources across; `cell(row)` fills each place."""
+def _pivot(study: Study, id: str, caption: str, long: pd.DataFrame, cells: pd.Series) -> Table:
+    """Runs down, metrics and below them sources across. A cell of this study says if some of its seeds are missing."""
+    partial = (long["source"] == _source(study)) & ~long["seeds"].isin([0, len(study.seeds)])
+    cells = cells.where(~partial, cells + " (" + long["seeds"].astype(str) + f" of {len(study.seeds)} seeds)")
+    metrics = long["metric"].replace("greedy", "pass@1 (greedy)")
     rows: dict[str, dict[tuple[str, str], str]] = {}
-    for row in long.itertuples(index=False):
-        metric = "pass@1 (greedy)" if row.metric == "greedy" else row.metric
-        rows.setdefault(run_label(row.run), {})[metric, row.source] = cell(row)
+    for run, metric, source, cell in zip(long["run"], metrics, long["source"], cells, strict=True):
+        rows.setdefault(run_label(run), {})[metric, source] = cell
     groups, sources = zip(*next(iter(rows.values())), strict=True)
-    cells = [[run, *row.values()] for run, row in rows.items()]
-    return make_table(id, pd.DataFrame(cells, columns=["method", *sources]), caption, groups=["", *groups])
-
-
-def _partial(study: Study, row) -> str:
-    """Says so where a cell of this study rests on some of its seeds only."""
-    if row.source != _source(study) or row.seeds in (0, len(study.seeds)):
-        return ""
-    return f" ({row.seeds} of {len(study.seeds)} seeds)"
+    frame = pd.DataFrame([[run, *row.values()] for run, row in rows.items()], columns=["method", *sources])
+    return make_table(id, frame, caption, groups=["", *groups])
 
 
 def _source(study: Study) -> str:

@@ -8,12 +8,12 @@ from scipy.stats import ttest_rel
 
 from hdpo.audit.audit import audit, write_audit
 from hdpo.audit.findings import findings
-from hdpo.audit.grid import attainable, chance_on_grid, compatible_sizes, granularity, on_grid
+from hdpo.audit.grid import compatible_sizes, granularity
 from hdpo.audit.recomputed import quoted_ends, quoted_range, quoted_ranges, recomputed_claims
 from hdpo.audit.significance import both_tables, differences, repeats, reported_difficulty, required_sizes
 from hdpo.audit.tail import tail_checks
 from hdpo.claims.claims import load_claims
-from hdpo.claims.reported import COLUMNS, reported_scores
+from hdpo.claims.reported import COLUMNS, attainable, chance_on_grid, on_grid, reported_scores
 from hdpo.stats.proportions import Paired
 from hdpo.stats.selection import Difficulty
 from hdpo.system.errors import UserError

@@ -5,8 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from hdpo.claims.extra import extra_seeds
-from hdpo.claims.reader import Outcomes
+from hdpo.claims.reader import Outcomes, extra_seeds
 from hdpo.claims.results import Results, summarise, write_summary
 from hdpo.render.table import read_tables
 from hdpo.report.figures import write_figures
