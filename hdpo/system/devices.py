@@ -38,10 +38,8 @@ def claim_gpus(count: int, environment: MutableMapping[str, str] = os.environ) -
     if "LOCAL_RANK" in environment:  # torchrun's parent process has chosen for all
         return
     assigned = "SLURM_JOB_ID" in environment  # Slurm numbers each job's GPUs from 0, so two jobs' GPU 0 may differ
-    if assigned or environment.get("HDPO_SHARE_GPUS") == "1":
-        environment[VISIBLE] = ",".join(present[:count])
-        return
-    environment[VISIBLE] = ",".join(_free(present, count))
+    shared = assigned or environment.get("HDPO_SHARE_GPUS") == "1"
+    environment[VISIBLE] = ",".join(present[:count] if shared else _free(present, count))
 
 
 def _visible(environment: MutableMapping[str, str]) -> list[str]:

@@ -44,7 +44,9 @@ def write_atomic(path: str | Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        raise OSError(_error_number(error), _reason(error), str(path)) from error
+        number = re.search(r"os error (\d+)", str(error))  # safetensors gives it in its message only
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(int(number[1]) if number else getattr(error, "errno", None), reason, str(path)) from error
     finally:
         remove(temporary)
 
@@ -170,13 +172,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _error_number(error: Exception) -> int | None:
-    """The errno. safetensors gives it in its message only."""
-    found = re.search(r"os error (\d+)", str(error))
-    return int(found[1]) if found else getattr(error, "errno", None)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

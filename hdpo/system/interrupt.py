@@ -5,8 +5,9 @@ A second SIGTERM changes nothing, because Slurm sends SIGTERM to a job's process
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,6 +27,17 @@ class Stop:
 
 
 @contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While inside, `handler` takes the signals that stop a job."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
 def stop_signals() -> Iterator[Stop]:
     """While inside, only note signals. After a first Ctrl-C, the next one ends the process as usual."""
     stop = Stop()
@@ -33,14 +45,10 @@ def stop_signals() -> Iterator[Stop]:
         yield stop
         return
 
-    def note(number, _frame) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         stop.number = stop.number or number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
+    with handled(note):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

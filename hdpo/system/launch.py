@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from hdpo.system.interrupt import SIGNALS
+from hdpo.system.interrupt import SIGNALS, handled
 
 POLL = 0.05  # seconds
 HEARING = 2.0  # seconds that a failed rank has to report before the ranks that fail because of it
@@ -46,8 +46,7 @@ def launch(count: int, arguments: list[str]) -> int:
         for process in processes:
             process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
-    try:
+    with handled(pass_on):
         with tempfile.TemporaryDirectory(prefix="hdpo-") as folder:
             for rank in range(count):
                 processes.append(_start(arguments, rank, count, Path(folder) / "rendezvous"))
@@ -56,9 +55,6 @@ def launch(count: int, arguments: list[str]) -> int:
             name = signal.Signals(-code).name
             print(f"hdpo: process {rank} of {count} was ended by {name}", file=sys.stderr, flush=True)
         return 128 - code if code < 0 else code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _start(arguments: list[str], rank: int, count: int, rendezvous: Path) -> subprocess.Popen:
