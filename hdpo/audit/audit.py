@@ -10,13 +10,7 @@ from hdpo.audit.figures import draw_figures
 from hdpo.audit.findings import findings
 from hdpo.audit.grid import compatible_sizes, granularity
 from hdpo.audit.recomputed import quoted_ends, quoted_ranges, recomputed_claims
-from hdpo.audit.significance import (
-    both_tables,
-    differences,
-    reported_difficulty,
-    required_sizes,
-    selection_bias,
-)
+from hdpo.audit.significance import both_tables, differences, reported_difficulty, required_sizes, selection_bias
 from hdpo.audit.tables import SECTIONS, audit_tables
 from hdpo.audit.tail import tail_checks
 from hdpo.claims.claims import load_claims
@@ -29,6 +23,13 @@ from hdpo.study.study import Study
 SEED = 0
 CORRELATIONS = (0.0, 0.5, 0.9)  # lag-one, of a training curve's noise
 VALIDATION_SIZES = (256, PROBLEMS)
+
+
+INTRODUCTION = (
+    "This audit uses the paper's two tables of results and nothing else. It asks what the numbers themselves support,"
+    " under assumptions that each table states. Every entry is one training run with one seed, the best of its"
+    " evaluations."
+)
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,6 @@ def write_audit(out: Path) -> list[Path]:
     figures = draw_figures(result, out)
     files = [out / f"{name}.{kind}" for name in tables for kind in ("csv", "json", "md", "tex")]
     return sorted([*(out / f"audit.{kind}" for kind in ("csv", "json", "md")), *files, *figures])
-
-
-INTRODUCTION = (
-    "This audit uses the paper's two tables of results and nothing else. It asks what the numbers themselves support,"
-    " under assumptions that each table states. Every entry is one training run with one seed, the best of its"
-    " evaluations."
-)
 
 
 def write_study_audit(study: Study) -> list[Path]:

@@ -6,13 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter
 
-from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
 from hdpo.render.formats import metric_label
 from hdpo.render.runs import run_label
-from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, save_figure, use_style
+from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, log_ticks, save_figure, use_style
 from hdpo.report.run_style import draw_legend, look, marker
 from hdpo.stats.proportions import difference_se
 
@@ -56,29 +55,18 @@ def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figu
     use_style()
     metrics, runs = list(dict.fromkeys(significance["metric"])), list(dict.fromkeys(significance["run"]))
     figure, axes = plt.subplots(1, len(metrics), figsize=(PAGE_WIDTH, 3.1), sharey=True)
+    single = significance.assign(half=1.96 * significance["se_unpaired"])
     kinds = (
-        ("Table 1, unpaired binomial", 1, PALETTE["sky"], "o"),
-        ("Table 3, unpaired binomial", 3, PALETTE["sky"], "s"),
-        ("both, spread between the two repeats", None, PALETTE["vermilion"], "D"),
+        ("Table 1, unpaired binomial", single[single["table"] == 1], -0.22, PALETTE["sky"], "o", PALETTE["sky"]),
+        ("Table 3, unpaired binomial", single[single["table"] == 3], 0.0, PALETTE["sky"], "s", "white"),
+        ("both, spread between the two repeats", both, 0.22, PALETTE["vermilion"], "D", PALETTE["vermilion"]),
     )
     for axis, metric in zip(axes, metrics, strict=True):
         axis.axvline(0, color=PALETTE["grey"], lw=0.8)
-        for label, table, hue, shape in kinds:
-            part = both if table is None else significance[significance["table"] == table]
-            part = part[part["metric"] == metric].set_index("run").loc[runs]
-            half = part["half"] if table is None else 1.96 * part["se_unpaired"]
-            y = np.arange(len(runs)) + {1: -0.22, 3: 0.0, None: 0.22}[table]
-            axis.errorbar(
-                100 * part["diff"],
-                y,
-                xerr=100 * half,
-                fmt=shape,
-                ms=4,
-                lw=1,
-                color=hue,
-                label=label,
-                mfc="white" if table == 3 else hue,
-            )
+        for label, frame, shift, hue, shape, face in kinds:
+            part = frame[frame["metric"] == metric].set_index("run").loc[runs]
+            points = {"fmt": shape, "ms": 4, "lw": 1, "color": hue, "mfc": face, "label": label}
+            axis.errorbar(100 * part["diff"], np.arange(len(runs)) + shift, xerr=100 * part["half"], **points)
         axis.set_title(metric_label(metric))
         axis.set_xlabel("difference to GRPO, points")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
@@ -119,24 +107,18 @@ def selection(frame: pd.DataFrame) -> Figure:
     correlations = sorted(set(frame["correlation"]))
     for metric, hue in HUES.items():
         for value, style in zip(correlations, STYLES, strict=False):
-            part = frame[
-                (frame["metric"] == metric) & (frame["correlation"] == value) & (frame["problems"] == PROBLEMS)
-            ]
+            part = frame.query("metric == @metric and correlation == @value and problems == @PROBLEMS")
             label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
             axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
     for value, style in zip(correlations, STYLES, strict=False):
         axes[0].plot([], [], color=PALETTE["grey"], ls=style, label=f"ρ = {value:g}")
     for count, hue in zip(sorted(set(frame["problems"])), (PALETTE["green"], PALETTE["blue"]), strict=False):
-        part = frame[(frame["metric"] == "pass@8") & (frame["correlation"] == 0) & (frame["problems"] == count)]
+        part = frame.query("metric == 'pass@8' and correlation == 0 and problems == @count")
         bias, sd = 100 * part["bias"], 100 * part["sd"]
         axes[1].plot(part["evaluations"], bias, color=hue, label=f"pass@8, {count} problems, ± sd")
         axes[1].fill_between(part["evaluations"], bias - sd, bias + sd, color=hue, alpha=0.15, lw=0)
     for axis in axes:
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100, EVALUATIONS]))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda E, _: f"{E:g}"))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axis, sorted(set(frame["evaluations"])))
         axis.set_xlabel("evaluations E of a flat curve")
         axis.legend(fontsize="x-small")
         axis.set_ylabel("bias of the best, points")

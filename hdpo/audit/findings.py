@@ -6,7 +6,7 @@ import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import points
+from hdpo.render.formats import points, signed
 from hdpo.render.runs import run_label
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def _claims(audit: "Audit") -> dict[str, str]:
     found = {}
     for claim, part in audit.quoted.groupby("id", sort=False):
         whole = part[part["low_fits"] & part["high_fits"]]
-        low, high = _signed(part.iloc[0]["quoted_low"]), _signed(part.iloc[0]["quoted_high"])
+        low, high = signed(part.iloc[0]["quoted_low"]), signed(part.iloc[0]["quoted_high"])
         readings = "; ".join(f"{row.reading}, Table {row.tables}" for row in whole.itertuples())
         found[f"{claim}: readings of the entries that range from {low} to {high} %"] = readings or "none"
         for end, fitting in audit.ends[audit.ends["id"] == claim].groupby("quoted"):
             fits = [f"{row.contrast}, {row.reading}, Table {row.table}" for row in fitting.dropna().itertuples()]
-            found[f"{claim}: single differences that round to {_signed(end)}"] = "; ".join(fits) or "none"
+            found[f"{claim}: single differences that round to {signed(end)}"] = "; ".join(fits) or "none"
     for claim, part in audit.claims.groupby("id", sort=False):
         agree = f"{int(part['as_claimed'].sum())} of {len(part)}"
         found[f"{claim}: contrasts as claimed, both tables ({part.iloc[0]['claim']})"] = agree
@@ -81,7 +81,7 @@ def _significance(audit: "Audit") -> dict[str, str]:
     whole = audit.both["run"] == "all HDPO runs"
     for row in audit.both[whole].itertuples():
         quantity = f"{row.metric}: mean of the HDPO runs − GRPO over both tables, points; p against their own spread"
-        found[quantity] = f"{100 * row.diff:+.2f}".replace("-", "−") + f"; {row.p:.3f}"
+        found[quantity] = f"{signed(100 * row.diff, 2)}; {row.p:.3f}"
     at = audit.selection.query("evaluations == @EVALUATIONS and problems == @PROBLEMS and correlation == 0")
     for metric, sd in at.set_index("metric")["sd"].items():
         spread = audit.both.loc[audit.both["metric"] == metric, "sd_run"].iloc[0]
@@ -123,7 +123,3 @@ def _tail(audit: "Audit") -> dict[str, str]:
         "checks of ½·P_rest·ln 2 as the exact term that hold": f"{held} of {len(audit.tail)}",
         "what P_rest·ln 2 adds on random logits, mean in nats": f"{excess['measured']:.4f}",
     }
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")

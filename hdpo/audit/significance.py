@@ -17,14 +17,7 @@ from scipy.stats import t as student_t
 
 from hdpo.claims.reported import COLUMNS, PROBLEMS
 from hdpo.claims.results import BASELINE
-from hdpo.stats.power import (
-    Components,
-    holm,
-    minimal_effect,
-    required_problems_for_shares,
-    required_seeds,
-    two_sided_p,
-)
+from hdpo.stats.power import Components, holm, minimal_effect, required_problems_for_shares, required_seeds, two_sided_p
 from hdpo.stats.proportions import (
     correlation_needed,
     difference_se,

@@ -4,7 +4,7 @@ import pandas as pd
 
 from hdpo.audit.significance import EVALUATIONS
 from hdpo.claims.reported import PROBLEMS
-from hdpo.render.formats import metric_label
+from hdpo.render.formats import metric_label, number, signed
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table
 
@@ -16,10 +16,10 @@ SECTIONS = {
     "Sizes that would have been needed": ["required"],
     "The tail term": ["tail"],
 }
-
-
-WORDS = {"estimator", "claim", "quoted", "read as", "reading", "contrast", "agrees", "metric", "method", "as claimed"}
-WORDS |= {"statement"}
+WORDS = {
+    *("estimator", "claim", "quoted", "read as", "reading", "contrast", "agrees"),
+    *("metric", "method", "as claimed", "statement"),
+}
 
 
 def audit_tables(audit) -> dict[str, tuple[pd.DataFrame, Table]]:
@@ -105,38 +105,48 @@ def _quoted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _ends(frame: pd.DataFrame) -> pd.DataFrame:
     shown = {"claim": frame["id"] + ", " + frame["metric"].map(metric_label)}
-    shown["end"] = frame["quoted"].map(lambda end: f"{end:+.1f}".replace("-", "−"))
+    shown["end"] = frame["quoted"].map(signed)
     shown |= {name: frame[name].fillna("—") for name in ("reading", "table", "contrast")}
-    return pd.DataFrame(shown | {"value": frame["value"].map(lambda v: "—" if pd.isna(v) else _two(v))})
+    return pd.DataFrame(shown | {"value": frame["value"].map(lambda v: "—" if pd.isna(v) else signed(v, 2))})
 
 
 def _claims(frame: pd.DataFrame) -> pd.DataFrame:
     shown = {"claim": frame["id"], "metric": frame["metric"].map(metric_label)}
     shown |= {"contrast": frame["contrast"], "table": frame["table"].astype(str)}
-    shown |= {"absolute": frame["absolute"].map(_two), "relative": frame["relative"].map(_two)}
+    shown |= {
+        "absolute": frame["absolute"].map(signed, decimals=2),
+        "relative": frame["relative"].map(signed, decimals=2),
+    }
     return pd.DataFrame(shown | {"as claimed": frame["as_claimed"].map({True: "yes", False: "no"})})
 
 
 def _significance(frame: pd.DataFrame) -> pd.DataFrame:
     shown = {"table": frame["table"].astype(str), "method": frame["run"].map(run_label)}
-    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
-    shown |= {"z unpaired": frame["z_unpaired"].map(_two), "p": frame["p_unpaired"].map("{:.2f}".format)}
+    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(signed, decimals=2)}
+    shown |= {"z unpaired": frame["z_unpaired"].map(signed, decimals=2), "p": frame["p_unpaired"].map("{:.2f}".format)}
     shown["p Holm"] = frame["holm_unpaired"].map("{:.2f}".format)
     possible = frame["rho_needed"] < frame["rho_largest"]
     needed = frame["rho_needed"].clip(lower=0).map("{:.2f}".format)
-    shown |= {"correlation needed": needed.where(possible, "impossible"), "z paired": frame["z_paired"].map(_two)}
-    shown["discordant"] = frame["discordant"].map(lambda most: "—" if pd.isna(most) else f"{most:.0f}")
-    return pd.DataFrame(shown | {"z best": frame["z_best"].map(_two)})
+    shown |= {
+        "correlation needed": needed.where(possible, "impossible"),
+        "z paired": frame["z_paired"].map(signed, decimals=2),
+    }
+    shown["discordant"] = frame["discordant"].map(number, form=".0f")
+    return pd.DataFrame(shown | {"z best": frame["z_best"].map(signed, decimals=2)})
 
 
 def _both(frame: pd.DataFrame) -> pd.DataFrame:
     names = [run if run == "all HDPO runs" else run_label(run) for run in frame["run"]]
-    shown = {"method": names, "metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
-    shown |= {"SE": (100 * frame["se"]).map("{:.2f}".format), "t": frame["t"].map(_two)}
+    shown = {
+        "method": names,
+        "metric": frame["metric"].map(metric_label),
+        "Δ": (100 * frame["diff"]).map(signed, decimals=2),
+    }
+    shown |= {"SE": (100 * frame["se"]).map("{:.2f}".format), "t": frame["t"].map(signed, decimals=2)}
     shown |= {"p": frame["p"].map("{:.3f}".format)}
-    shown["p Holm"] = frame["holm"].map(lambda p: "—" if pd.isna(p) else f"{p:.3f}")
+    shown["p Holm"] = frame["holm"].map(number, form=".3f")
     shown["MDE"] = (100 * frame["detectable"]).map("{:.2f}".format)
-    return pd.DataFrame(shown | {"seeds": frame["seeds"].map(lambda n: "—" if pd.isna(n) else f"{n:,.0f}")})
+    return pd.DataFrame(shown | {"seeds": frame["seeds"].map(number, form=",.0f")})
 
 
 def _selection(frame: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +162,7 @@ def _selection(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _required(frame: pd.DataFrame) -> pd.DataFrame:
     shown = {"table": frame["table"].astype(str), "method": frame["run"].map(run_label)}
-    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(_two)}
+    shown |= {"metric": frame["metric"].map(metric_label), "Δ": (100 * frame["diff"]).map(signed, decimals=2)}
     for column, label in (("unpaired", "unpaired"), ("half", "correlation 0.5"), ("difficulty", "of difficulty")):
         shown[label] = frame[column].map(lambda n: "—" if pd.isna(n) else f"{n:,}")
     return pd.DataFrame(shown)
@@ -163,9 +173,4 @@ def _of(part: pd.Series, whole: pd.Series) -> list[str]:
 
 
 def _range(low: pd.Series, high: pd.Series, decimals: int) -> list[str]:
-    return [f"{a:+.{decimals}f} to {b:+.{decimals}f}".replace("-", "−") for a, b in zip(low, high, strict=True)]
-
-
-def _two(value: float) -> str:
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")
+    return [f"{signed(a, decimals)} to {signed(b, decimals)}" for a, b in zip(low, high, strict=True)]

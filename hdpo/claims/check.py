@@ -24,7 +24,7 @@ from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
 from hdpo.claims.reported import reported_contrasts, reported_facts, reported_scores
 from hdpo.claims.results import Comparison, Results, compare, metric_names, summarise
 from hdpo.render.document import Document, Section, document_markdown
-from hdpo.render.formats import points
+from hdpo.render.formats import points, signed
 from hdpo.render.table import make_table, to_markdown, write_text
 from hdpo.study.study import Study
 from hdpo.theory.statements import read_theory
@@ -55,32 +55,22 @@ def write_check(study: Study, strict: bool = False) -> int:
     shown = verdicts.drop(columns="data")
     facts = reported_facts(reported)
     compared = [make_table("reference", reference)] if len(reference) else []
+    compared_by = COMPARISON_RULE if compared else "No reference run is committed."
     sections = (
         Section("", (f"{len(shown)} claims: {counted}.",), (make_table("claims", shown, words=shown.columns),)),
         Section("", (READING, *([results.codes] if results.codes else []))),
         Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
-        Section(
-            "Against the committed reference run",
-            (COMPARISON_RULE if compared else "No reference run is committed.",),
-            tuple(compared),
-        ),
+        Section("Against the committed reference run", (compared_by,), tuple(compared)),
     )
-    as_json = {
-        "study": study.name,
-        "config_hash": study.identity,
-        "counts": counts,
-        "codes": results.codes,
-        "claims": verdicts.to_dict("records"),
-    }
-    as_json |= {"reported": facts.to_dict("records"), "reference": reference.to_dict("records")}
+    as_json = {"study": study.name, "config_hash": study.identity, "counts": counts, "codes": results.codes}
+    as_json |= {"claims": verdicts.to_dict("records"), "reported": facts.to_dict("records")}
+    as_json["reference"] = reference.to_dict("records")
     write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
     write_text(study.root / "check.csv", shown.to_csv(index=False))
     write_text(study.root / "check.json", json.dumps(_plain(as_json), indent=2, ensure_ascii=False) + "\n")
     brief = shown[["id", "claim", "reported", "measured", "MDE", "seeds", "verdict"]]
-    write_text(
-        study.root / "verdicts.md",
-        to_markdown(make_table("verdicts", brief, words=brief.columns, notes=[READING])) + "\n",
-    )
+    in_short = make_table("verdicts", brief, words=brief.columns, notes=[READING])
+    write_text(study.root / "verdicts.md", to_markdown(in_short) + "\n")
     widths = [None, 40, 24, 26, None, None, None]
     print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
     print(f"\n{len(shown)} claims: {counted}. All of it: {study.root / 'check.md'}")
@@ -135,7 +125,7 @@ def _reported(claim: Contrasted, reported: pd.DataFrame) -> str:
     values = reported_contrasts(reported, claim.contrast, claim.metric)
     if values.empty:
         return "—"
-    text = " | ".join(f"{100 * value:+.2f}".replace("-", "−") for value in values)
+    text = " | ".join(signed(100 * value, 2) for value in values)
     if isinstance(claim, Direction) and claim.each:
         parts = pd.concat([reported_contrasts(reported, weights, claim.metric) for weights in claim.each])
         text += f" (sign in {((claim.sign * parts).round(6) > 0).sum()} of {len(parts)})"
@@ -147,7 +137,7 @@ def _fit_text(fit: LineFit | None, unit: str) -> str:
         return "—"
     if fit.slope is None:
         return f"{fit.steps} steps, no line"
-    intercept = f"{100 * fit.intercept / fit.mean:+.0f}".replace("-", "−")
+    intercept = signed(100 * fit.intercept / fit.mean, 0)
     return f"{fit.slope:.3g} {unit} per cliff, intercept {intercept} % of the mean, R² {fit.r_squared:.2f}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from hdpo.render.formats import beside, percent
+from hdpo.render.formats import beside, number, percent
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
@@ -35,34 +35,26 @@ def compare_with_reference(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     pairs = committed.merge(summary, on=["run", "metric", "protocol"], how="left", suffixes=("_reference", ""))
     rows = []
     for row in pairs[pairs["protocol"] == "test"].to_dict("records"):
-        off, (tolerance, df) = row["mean"] - row["mean_reference"], _tolerance(row)
-        rows.append(
-            {
-                "run": row["run"],
-                "metric": row["metric"],
-                "reference": percent(row["mean_reference"]),
-                "fresh": percent(row["mean"]),
-                "tolerance": "—" if np.isnan(tolerance) else f"{100 * tolerance:.1f}{beside(df)}",
-                "result": _result(row, off, tolerance),
-            }
-        )
+        tolerance, df = _tolerance(row)
+        shown = {"run": row["run"], "metric": row["metric"], "reference": percent(row["mean_reference"])}
+        shown |= {"fresh": percent(row["mean"]), "tolerance": number(100 * tolerance, ".1f") + beside(df)}
+        rows.append(shown | {"result": _result(row, tolerance)})
     return pd.DataFrame(rows)
 
 
 def _tolerance(row: dict) -> tuple[float, float]:
     """How far a fresh mean may lie off, and the degrees of freedom of that; nan where it adds two intervals."""
-    seeds = [row["seeds"], row["seeds_reference"]]
-    spread = [row["seed_sd"], row["seed_sd_reference"]]
+    seeds, spread = ([row[name], row[f"{name}_reference"]] for name in ("seeds", "seed_sd"))
     if not np.isnan(spread).any():
-        error = np.sqrt(sum(sd**2 / count for sd, count in zip(spread, seeds, strict=True)))
-        floor = 1 / (row["problems_reference"] * min(seeds))
-        df = sum(seeds) - 2
-        return float(max(student_t.ppf(0.975, df) * error, floor)), df
+        df, error = sum(seeds) - 2, np.sqrt(sum(sd**2 / count for sd, count in zip(spread, seeds, strict=True)))
+        one_problem = 1 / (row["problems_reference"] * min(seeds))
+        return float(max(student_t.ppf(0.975, df) * error, one_problem)), df
     ends = (row["mean_high"] - row["mean"], row["mean_high_reference"] - row["mean_reference"])
     return float(np.hypot(*ends)), np.nan
 
 
-def _result(row: dict, off: float, tolerance: float) -> str:
+def _result(row: dict, tolerance: float) -> str:
+    off = row["mean"] - row["mean_reference"]
     if np.isnan(off):
         return "not run"
     if row["config"] != row["config_reference"]:

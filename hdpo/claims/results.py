@@ -109,11 +109,10 @@ class Results:
             for (run, seed), outcomes in self.final.items():
                 scores.setdefault(run, {})[seed] = outcomes.score(metric)
             return scores
+        deciding = "development" if protocol == "selected" else "validation"
         for (run, seed), curves in self.training.items():
-            by_step = curves["validation"].outcomes.score(metric)[1:]  # [E − 1, Q], without step 0
-            choose_by = curves["development" if protocol == "selected" else "validation"].outcomes.score(metric)[1:]
-            chosen = -1 if protocol == "last" else int(np.argmax(choose_by.mean(axis=1)))
-            scores.setdefault(run, {})[seed] = by_step[chosen]
+            chosen = -1 if protocol == "last" else 1 + int(np.argmax(curves[deciding].means(metric)[1:]))  # not step 0
+            scores.setdefault(run, {})[seed] = curves["validation"].outcomes.score(metric)[chosen]
         return scores
 
     def contrasts(

@@ -30,13 +30,19 @@ def points(difference: float | None, low: float = math.nan, high: float = math.n
     """A difference of shares in percentage points, with its interval if there is one: `+0.6 [−1.2, +2.4] (df 4.1)`."""
     if difference is None or math.isnan(difference):
         return "—"
-    ends = "" if math.isnan(low) else f" [{_signed(low)}, {_signed(high)}]{beside(df)}"
-    return _signed(difference) + ends
+    ends = "" if math.isnan(low) else f" [{signed(100 * low)}, {signed(100 * high)}]{beside(df)}"
+    return signed(100 * difference) + ends
 
 
-def _signed(share: float) -> str:
-    text = f"{100 * share:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
+def signed(value: float, decimals: int = 1) -> str:
+    """+0.6 or −1.2; what rounds to zero has no sign."""
+    text = f"{value:+.{decimals}f}".replace("-", "−")
+    return text if float(text[1:]) else text[1:]
+
+
+def number(value: float, form: str) -> str:
+    """A value in a format of Python's, nothing as a dash."""
+    return "—" if value is None or math.isnan(value) else format(value, form).replace("-", "−")
 
 
 def metric_label(metric: str) -> str:

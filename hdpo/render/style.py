@@ -1,5 +1,6 @@
 """One look for every figure of the kit: print-sized, colour-blind safe, PNG and PDF side by side."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.axes import Axes
 
 from hdpo.system.files import write_atomic
 
@@ -46,6 +48,13 @@ def use_style() -> None:
             "savefig.dpi": 200,
         }
     )
+
+
+def log_ticks(axis: Axes, ticks: Collection[float], base: float = 10) -> None:
+    """A logarithmic x axis with these ticks as plain numbers, and no others."""
+    axis.set_xscale("log", base=base)
+    axis.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
 
 
 def save_figure(figure: "plt.Figure", stem: str | Path) -> None:

@@ -58,20 +58,18 @@ class Table:
 
 
 def make_table(
-    id: str,
-    frame: pd.DataFrame,
-    caption: str = "",
-    *,
-    words: Collection[str] | None = None,
-    groups: Iterable[str] = (),
-    notes: Iterable[str] = (),
+    id: str, frame: pd.DataFrame, caption: str = "", *, words: Collection[str] | None = None, notes: Iterable[str] = ()
 ) -> Table:
-    """A table of the frame's values as text; `words` names its columns of words, by default the first alone."""
-    columns = tuple(map(str, frame.columns))
+    """A table of the frame's values as text; `words` names its columns of words, by default the first alone.
+
+    Where the frame's columns have two levels, the upper holds the groups.
+    """
+    columns = tuple(map(str, frame.columns.get_level_values(-1)))
+    groups = tuple(map(str, frame.columns.get_level_values(0))) if frame.columns.nlevels > 1 else ()
     words = columns[:1] if words is None else words
     rows = tuple(tuple(map(str, row)) for row in frame.itertuples(index=False, name=None))
     align: tuple[Align, ...] = tuple("left" if column in words else "right" for column in columns)
-    return Table(id, caption, columns, rows, align, tuple(groups), tuple(notes))
+    return Table(id, caption, columns, rows, align, groups, tuple(notes))
 
 
 def stacked(table: Table) -> Table:

@@ -43,12 +43,12 @@ def report_data(study: Study) -> dict[str, Any]:
     """
     _require_same_config(study)
     claims, check, sources = load_claims(), _check(study), origins(study)
-    rows = _claims(study, claims, check)
+    rows, paper = _claims(study, claims, check), reported_hyperparameters()
     theory = read_theory(study.root / "theory" / "theory.csv")
     return {
         "study": study.name,
         "config": study.model_dump(mode="json"),
-        "paper": _paper(),
+        "paper": dict(zip(paper["key"], paper["value"], strict=True)),
         "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
@@ -63,12 +63,6 @@ def report_data(study: Study) -> dict[str, Any]:
         "statistics": _page(study, "statistics"),
         "origins": sources,
     }
-
-
-def _paper() -> dict[str, str]:
-    """The paper's hyperparameters by key, as it prints them."""
-    table = reported_hyperparameters()
-    return dict(zip(table["key"], table["value"], strict=True))
 
 
 def _require_same_config(study: Study) -> None:
@@ -123,11 +117,11 @@ def _counts(rows: list[dict[str, Any]], beyond: bool) -> dict[str, int]:
 
 
 def _result_tables(study: Study) -> dict[str, Table | None]:
-    found = {}
-    for name, stem in RESULT_TABLES.items():
-        table = read_tables(study.root / "tables" / f"{stem}.json").get(name)
-        found[name.replace("-", "_")] = stacked(table) if table and name == "headline" else table
-    return found
+    found = {
+        name.replace("-", "_"): read_tables(study.root / "tables" / f"{stem}.json").get(name)
+        for name, stem in RESULT_TABLES.items()
+    }
+    return found | {"headline": found["headline"] and stacked(found["headline"])}
 
 
 def _claim_tables(rows: list[dict[str, Any]]) -> dict[str, Table]:
@@ -185,8 +179,6 @@ def _theory(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _page(study: Study, stem: str) -> dict[str, Any] | None:
     """A document of the results, and the figures beside it."""
-    document = read_document(study.root / f"{stem}.json")
-    if document is None:
-        return None
-    folder = str(Path(stem).parent)
-    return {"document": document, "figures": _figures(study, folder) if folder != "." else []}
+    document, folder = read_document(study.root / f"{stem}.json"), str(Path(stem).parent)
+    figures = [] if folder == "." else _figures(study, folder)
+    return None if document is None else {"document": document, "figures": figures}

@@ -58,10 +58,7 @@ def curve_selection(results: Results) -> pd.DataFrame:
             curves = [curve for (name, _), curve in results.training.items() if name == run]
             if not curves:
                 continue
-            pairs = [
-                tuple(c[split].outcomes.score(metric)[1:].mean(axis=1) for split in ("validation", "development"))
-                for c in curves
-            ]
+            pairs = [(c["validation"].means(metric)[1:], c["development"].means(metric)[1:]) for c in curves]
             evaluations = pairs[0][0].size
             noise = _mean([noise_sd(validation) ** 2 for validation, _ in pairs]) ** 0.5
             row = {"run": run, "metric": metric, "seeds": len(curves), "evaluations": evaluations}
@@ -74,5 +71,4 @@ def curve_selection(results: Results) -> pd.DataFrame:
 
 def _mean(values: list[float]) -> float:
     """Mean of the values that are there, nan if none is."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return float(pd.Series(values, dtype=float).mean())

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hdpo.claims.results import BASELINE, Results, summarise
 from hdpo.render.formats import metric_label
 from hdpo.render.runs import run_label
-from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
+from hdpo.render.style import PAGE_WIDTH, PALETTE, log_ticks, save_figure, use_style
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, tradeoff_frame
 from hdpo.report.run_style import color, draw_legend, line_style, look, marker, panels, paths
 from hdpo.study.study import BASE_RUN, Study
@@ -129,11 +129,7 @@ def pass_at_k(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
             spread = [(part["diff"] - part["low"]).fillna(0), (part["high"] - part["diff"]).fillna(0)]
             bottom.errorbar(k, part["diff"], spread, **look(run, runs, width=0.9), **marker(run, runs, size=3.5))
         for axis in (top, bottom):
-            axis.set_xscale("log", base=2)
-            axis.xaxis.set_major_locator(FixedLocator(sorted(set(frame["k"])) or [1]))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            log_ticks(axis, sorted(set(frame["k"])) or [1], base=2)
             axis.yaxis.set_major_formatter(PERCENT)
         top.set_title(title)
         bottom.set_xlabel("k, samples per problem")

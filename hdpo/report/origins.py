@@ -26,18 +26,18 @@ def origins(study: Study) -> dict[str, Any]:
     Raises:
         UserError: a record is damaged, or of another run or configuration; names the file.
     """
-    reader, rows, records = Reader(study), [], []
+    reader, rows, records, machines = Reader(study), [], [], []
     planned = [(name, seed) for name in study.runs for seed in study.seeds]
     extra = [(name, seed) for name, seeds in extra_seeds(study).items() for seed in seeds]
     for key in [*planned, *extra]:
         record = run_record(study, *key)
-        rows.append(_row(study, reader, *key, record))
-        records += [record] if record else []
-        if key in extra:
-            rows[-1]["status"] = "extra"
-    machines = _distinct([{key: record.get(key) for key in MACHINE} for record in records])
-    for row, record in zip([row for row in rows if row["status"] in ("complete", "extra")], records, strict=True):
-        row["machine"] = 1 + machines.index({key: record.get(key) for key in MACHINE})
+        row = _row(study, reader, *key, record)
+        if record is not None:
+            machine = {part: record.get(part) for part in MACHINE}
+            machines += [machine] if machine not in machines else []
+            row |= {"machine": 1 + machines.index(machine), "status": "extra" if key in extra else "complete"}
+            records.append(record)
+        rows.append(row)
     seconds = [row["seconds"] for row in rows if row["status"] == "complete" and row["seconds"] is not None]
     return {
         "study": study.name,
@@ -48,7 +48,7 @@ def origins(study: Study) -> dict[str, Any]:
         "planned": len(planned),
         "machines": machines,
         "codes": codes_line(study, [(BASE_RUN, 0), *planned, *extra]),
-        "commits": _distinct([record.get("commit") for record in records]),
+        "commits": list(dict.fromkeys(record["commit"] for record in records if record.get("commit"))),
         "dirty": any(record.get("dirty") for record in records),
         "started": min((record["started"] for record in records if record.get("started")), default=None),
         "seconds": round(sum(seconds)) if seconds else None,
@@ -133,9 +133,5 @@ def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, A
         row |= {f"{kind}_tokens": int(metrics[f"tokens.{kind}"].sum()) for kind in ("rollout", "privileged")}
     if record is not None:
         row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
-        row |= {"resumed": record.get("resumed_after_step"), "status": "complete"}
+        row["resumed"] = record.get("resumed_after_step")
     return row
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    return [value for i, value in enumerate(values) if value is not None and value not in values[:i]]

@@ -8,21 +8,9 @@ from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
 PATTERNS = (
-    "summary.csv",
-    "check.*",
-    "verdicts.md",
-    "theory/*",
-    "audit/*",
-    "statistics*",
-    "report.*",
-    "summary.html",
-    "tables/*",
-    "figures/*",
-    "benchmarks/*",
-    "eval/*/*",
-    "runs/*/*/run.json",
-    "runs/*/*/metrics.jsonl",
-    "runs/*/*/evals.parquet",
+    *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "report.*"),
+    *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*", "eval/*/*"),
+    *(f"runs/*/*/{name}" for name in ("run.json", "metrics.jsonl", "evals.parquet")),
 )
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 

@@ -49,12 +49,9 @@ def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
 def _direction(claim: Direction, data: dict[str, Any]) -> str:
     pooled, each = data["pooled"], data["each"]
     side = "on the claimed side" if claim.sign * pooled["value"] > 0 else "not on the claimed side"
-    text = [f"The mean is {side}"]
-    if pooled["low"] is None:
-        text.append("one seed gives no interval")
-    else:
-        excludes = pooled["low"] > 0 or pooled["high"] < 0
-        text.append(f"its interval {'excludes' if excludes else 'includes'} 0")
+    excludes = pooled["low"] is not None and (pooled["low"] > 0 or pooled["high"] < 0)
+    interval = f"its interval {'excludes' if excludes else 'includes'} 0"
+    text = [f"The mean is {side}", "one seed gives no interval" if pooled["low"] is None else interval]
     if each:
         right = sum(claim.sign * part["value"] > 0 for part in each)
         text.append(f"{right} of {len(each)} parts have the claimed sign")
@@ -80,11 +77,10 @@ def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> 
 def _equivalence(claim: Equivalence, pooled: dict[str, Any]) -> str:
     if pooled["low90"] is None:
         return "One seed gives no interval."
-    margin = claim.margin
-    inside = -margin < pooled["low90"] and pooled["high90"] < margin
-    outside = pooled["low90"] > margin or pooled["high90"] < -margin
+    inside = -claim.margin < pooled["low90"] and pooled["high90"] < claim.margin
+    outside = pooled["low90"] > claim.margin or pooled["high90"] < -claim.margin
     where = "lies within" if inside else "lies outside" if outside else "reaches beyond"
-    return f"The interval {where} the margin of ± {_points(margin)}."
+    return f"The interval {where} the margin of ± {_points(claim.margin)}."
 
 
 def _overhead(claim: Overhead, fit: dict[str, Any]) -> str:

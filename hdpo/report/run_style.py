@@ -13,10 +13,7 @@ from matplotlib.typing import ColorType
 from hdpo.render.runs import BASE, BASELINE, family_label, parse_run, run_label
 from hdpo.render.style import PALETTE
 
-KNOWN = {
-    "hdpo-drifting": (PALETTE["blue"], "-"),
-    "hdpo-frozen": (PALETTE["vermilion"], (0, (4, 1.5))),
-}
+KNOWN = {"hdpo-drifting": (PALETTE["blue"], "-"), "hdpo-frozen": (PALETTE["vermilion"], (0, (4, 1.5)))}
 OTHERS = [
     (PALETTE[name], line)
     for line in ("-", (0, (1, 1.2)), (0, (4, 1, 1, 1)))

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from hdpo.render.formats import NOT_RUN, beside, degrees, metric_label, percent, points
+from hdpo.render.formats import NOT_RUN, beside, degrees, metric_label, number, percent, points
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table
 from hdpo.study.study import Study
@@ -13,15 +13,19 @@ NAMES = ("method", "metric", "id", "claim")  # columns of words
 
 
 def errors_table(study: Study, runs: pd.DataFrame) -> Table:
-    shown = _names(runs) | {"Δ to GRPO": [points(value) if seeds else NOT_RUN for value, seeds in _of(runs, "diff")]}
-    groups = ["", "", ""]
-    shown |= {"model": [_points(value) for value in runs["se"]], "df": [degrees(value) or "—" for value in runs["df"]]}
+    shown: dict[tuple[str, str], object] = {("", name): column for name, column in _names(runs).items()}
+    shown["", "Δ to GRPO"] = [
+        points(value) if seeds else NOT_RUN for value, seeds in zip(runs["diff"], runs["seeds"], strict=True)
+    ]
+    shown |= {("SE", "model"): runs["se"].map(_points), ("SE", "df"): [degrees(value) or "—" for value in runs["df"]]}
     for column, label in (("se_seed", "seed"), ("se_problem", "problem"), ("se_two_way", "both")):
-        shown[label] = [_points(value) for value in runs[column]]
-    shown["difference"] = [_whole(value) for value in runs["seeds_for_diff"]]
-    shown["1 point"] = [_whole(value) for value in runs["seeds_for_target"]]
-    shown["1 point "] = [_whole(value) for value in runs["problems_for_target"]]
-    groups += [*["SE"] * 5, "seeds for", "seeds for", "problems for"]
+        shown["SE", label] = runs[column].map(_points)
+    for column, group, label in (
+        ("seeds_for_diff", "seeds for", "difference"),
+        ("seeds_for_target", "seeds for", "1 point"),
+        ("problems_for_target", "problems for", "1 point"),
+    ):
+        shown[group, label] = runs[column].map(number, form=",.0f")
     caption = (
         f"Differences to GRPO on {study.task.problems.test} test problems, in points. Standard errors (SE): of the"
         " crossed model that verdicts use, with its degrees of freedom df, and clustered by seed, by problem and by"
@@ -29,13 +33,13 @@ def errors_table(study: Study, runs: pd.DataFrame) -> Table:
         " problems (“—” where no number does). Their variances come from few seeds, so read them as orders of"
         " magnitude. Problems: how many would find one point with 10 seeds."
     )
-    return make_table("statistics-errors", pd.DataFrame(shown), caption, words=NAMES, groups=groups)
+    return make_table("statistics-errors", pd.DataFrame(shown), caption, words=NAMES)
 
 
 def robust_table(runs: pd.DataFrame) -> Table:
     shown = _names(runs)
     for name, label in (("iqm", "IQM, %"), ("iqm_baseline", "GRPO's")):
-        shown[label] = [percent(value) if pd.notna(value) else "—" for value in runs[name]]
+        shown[label] = (100 * runs[name]).map(number, form=".1f")
     df = (runs["seeds"] - 1.0).where(runs["seeds"] > 1)
     ends = runs[["iqm_diff", "iqm_diff_low", "iqm_diff_high"]].astype(float).assign(df=df)
     shown["Δ IQM"] = [points(*row) for row in ends.itertuples(index=False)]
@@ -60,7 +64,7 @@ def claims_table(claims: pd.DataFrame) -> Table:
     shown = {"id": claims["id"], "claim": claims["claim"]}
     shown["Δ"] = [points(value) if pd.notna(value) else NOT_RUN for value in claims["diff"]]
     shown["df"] = [degrees(value) or "—" for value in claims["df"]]
-    shown |= {name: [_p(value) for value in claims[key]] for name, key in (("p", "p"), ("p, Holm", "p_holm"))}
+    shown |= {name: claims[key].map(_p) for name, key in (("p", "p"), ("p, Holm", "p_holm"))}
     caption = (
         "Directional claims: two-sided p of the paired difference by Student's t with df degrees of freedom, alone and"
         " adjusted by Holm over the paper's claims. Claims beyond the paper are a family of their own. The rules of the"
@@ -71,8 +75,8 @@ def claims_table(claims: pd.DataFrame) -> Table:
 
 def passk_table(passk: pd.DataFrame) -> Table:
     shown = {"method": passk["run"].map(run_label), "k": passk["k"].astype(str), "seeds": passk["seeds"].astype(str)}
-    shown["pass@k, %"] = [percent(value) for value in passk["mean"]]
-    shown |= {f"SE {name}": [_points(value) for value in passk[f"se_{name}"]] for name in ("samples", "problems")}
+    shown["pass@k, %"] = passk["mean"].map(percent)
+    shown |= {f"SE {name}": passk[f"se_{name}"].map(_points) for name in ("samples", "problems")}
     ends = passk[["posterior", "posterior_low", "posterior_high"]].astype(float)
     shown["posterior, %"] = [_range(*row) for row in ends.itertuples(index=False)]
     caption = (
@@ -91,9 +95,9 @@ def selection_table(selection: pd.DataFrame) -> Table:
     ]
     selection = selection[~selection["metric"].str.startswith("any@")]
     shown = _names(selection) | {"evaluations": selection["evaluations"].astype(str)}
-    shown |= {f"{name}, %": [percent(value) for value in selection[name]] for name in ("best", "last", "selected")}
+    shown |= {f"{name}, %": selection[name].map(percent) for name in ("best", "last", "selected")}
     shown |= {
-        label: [_points(value) for value in selection[key]]
+        label: selection[key].map(_points)
         for label, key in (("optimism of best", "optimism"), ("if flat", "expected"), ("noise", "noise"))
     }
     caption = (
@@ -109,16 +113,8 @@ def _names(frame: pd.DataFrame) -> dict[str, object]:
     return {"method": frame["run"].map(run_label), "metric": frame["metric"].map(metric_label)}
 
 
-def _of(frame: pd.DataFrame, column: str):
-    return zip(frame[column], frame["seeds"], strict=True)
-
-
 def _points(value: float) -> str:
-    return f"{100 * value:.2f}".replace("-", "−") if pd.notna(value) else "—"
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}" if pd.notna(value) else "—"
+    return number(100 * value, ".2f")
 
 
 def _p(value: float) -> str:

@@ -1,6 +1,5 @@
 """The study's tables: its own Table 1, the same beside the paper's, and the paper's Table 2."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -61,11 +60,11 @@ def wide_scores(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
 
 def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     """Test scores and differences to GRPO, grouped by metric, from `wide_scores`."""
-
-    def cells(metric: str) -> dict[str, pd.Series]:
+    shown = _runs_and_seeds(wide, wide["status"], wide["seeds"])
+    for metric in unbiased_metrics(study):
         ends = wide[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
-        return {"%": wide[f"{metric} test"].map(percent), "Δ": ends.apply(lambda row: points(*row), axis=1)}
-
+        shown[metric_label(metric), "%"] = wide[f"{metric} test"].map(percent)
+        shown[metric_label(metric), "Δ"] = ends.apply(lambda row: points(*row), axis=1)
     caption = (
         f"Table 1, study {study.name}: final weights on {wide['problems'].max()} test problems, %, mean over seeds;"
         f" Δ is the difference to GRPO in points with its paired 95 % t interval; {DF_MEANS}."
@@ -73,43 +72,27 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     )
     has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
     notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
-    return _by_metric("headline", caption, study, wide, "", cells, notes)
+    return make_table("headline", pd.DataFrame(shown), caption, notes=notes)
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
     """Validation scores by the checkpoint that is scored, grouped by metric, from `wide_scores`."""
-    wide = wide[wide["run"] != BASE_RUN].reset_index(drop=True)
+    wide = wide[wide["run"] != BASE_RUN]
+    shown = _runs_and_seeds(wide, wide["training status"], wide["training seeds"])
+    for metric in unbiased_metrics(study):
+        for protocol in TRAINING:
+            shown[metric_label(metric), protocol] = wide[f"{metric} {protocol}"].map(percent)
     caption = (
         f"The same runs on {study.task.problems.validation} validation problems, %: best evaluation during training"
         " (as the paper reports), last evaluation, and the one selected on the development problems."
     )
-    return _by_metric(
-        "protocols",
-        caption,
-        study,
-        wide,
-        "training ",
-        lambda metric: {protocol: wide[f"{metric} {protocol}"].map(percent) for protocol in TRAINING},
-    )
+    return make_table("protocols", pd.DataFrame(shown), caption)
 
 
-def _by_metric(
-    id: str,
-    caption: str,
-    study: Study,
-    wide: pd.DataFrame,
-    prefix: str,
-    cells: Callable[[str], dict[str, pd.Series]],
-    notes: Sequence[str] = (),
-) -> Table:
-    """Runs down, metrics and below them their `cells` across."""
-    seeds = map(_seeds, wide[f"{prefix}status"], wide[f"{prefix}seeds"])
-    shown = {("", "method"): wide["run"].map(run_label), ("", "seeds"): pd.Series(list(seeds), wide.index)}
-    for metric in unbiased_metrics(study):
-        shown |= {(metric_label(metric), name): column for name, column in cells(metric).items()}
-    groups, names = zip(*shown, strict=True)
-    frame = pd.concat(shown.values(), axis=1).set_axis(list(names), axis=1)
-    return make_table(id, frame, caption, groups=groups, notes=notes)
+def _runs_and_seeds(wide: pd.DataFrame, status: pd.Series, seeds: pd.Series) -> dict[tuple[str, str], pd.Series]:
+    """The first columns of a table of scores; both belong to no group."""
+    counts = pd.Series(list(map(_seeds, status, seeds)), wide.index)
+    return {("", "method"): wide["run"].map(run_label), ("", "seeds"): counts}
 
 
 def _seeds(status: str, seeds: int) -> str:
@@ -159,13 +142,10 @@ def _pivot(study: Study, id: str, caption: str, long: pd.DataFrame, cells: pd.Se
     """Runs down, metrics and below them sources across. A cell of this study says if some of its seeds are missing."""
     partial = (long["source"] == _source(study)) & ~long["seeds"].isin([0, len(study.seeds)])
     cells = cells.where(~partial, cells + " (" + long["seeds"].astype(str) + f" of {len(study.seeds)} seeds)")
-    metrics = long["metric"].replace("greedy", "pass@1 (greedy)")
-    rows: dict[str, dict[tuple[str, str], str]] = {}
-    for run, metric, source, cell in zip(long["run"], metrics, long["source"], cells, strict=True):
-        rows.setdefault(run_label(run), {})[metric, source] = cell
-    groups, sources = zip(*next(iter(rows.values())), strict=True)
-    frame = pd.DataFrame([[run, *row.values()] for run, row in rows.items()], columns=["method", *sources])
-    return make_table(id, frame, caption, groups=["", *groups])
+    across = [long["metric"].replace("greedy", "pass@1 (greedy)"), long["source"]]
+    wide = cells.groupby([long["run"].map(run_label), *across], sort=False).first().unstack([1, 2])
+    wide.insert(0, ("", "method"), wide.index)
+    return make_table(id, wide, caption)
 
 
 def _source(study: Study) -> str:

@@ -60,13 +60,9 @@ def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, A
     Raises:
         UserError: a figure is not an image.
     """
-    figures = [
-        *data["figures"],
-        *(figure for page in (data["audit"], data["statistics"]) if page for figure in page["figures"]),
-    ]
-    return {
-        figure["stem"]: embedded_image(study.root / f"{figure['stem']}.png") for figure in figures if figure["there"]
-    }
+    pages = [page["figures"] for page in (data["audit"], data["statistics"]) if page]
+    stems = [figure["stem"] for figures in (data["figures"], *pages) for figure in figures if figure["there"]]
+    return {stem: embedded_image(study.root / f"{stem}.png") for stem in stems}
 
 
 def embedded_image(path: Path) -> dict[str, Any]:
