@@ -17,6 +17,8 @@ def group_advantages(rewards: Tensor, baseline: str = "leave_one_out", normalize
     with the framework's factor (G−1)/(G−2). Where std_i is 0 the difference stays undivided. `mean`: the group's own
     mean and unbiased deviation (GRPO, arXiv:2402.03300).
     """
+    if baseline not in ("leave_one_out", "mean"):
+        raise ValueError(f"baseline: expected leave_one_out or mean, got {baseline!r}")
     group = rewards.shape[1]
     if baseline == "leave_one_out":
         others = rewards.sum(1, keepdim=True) - rewards

@@ -20,7 +20,7 @@ def top_k_jsd(teacher_logits: Tensor, student_logits: Tensor, k: int, tail: str 
 def teacher_top_k(teacher_logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The teacher's k largest logits, renormalised to log-probs, and their tokens, [M, K] each, from [M, V]."""
     top_logits, top_tokens = teacher_logits.topk(min(k, teacher_logits.shape[-1]), dim=-1)
-    return top_logits.log_softmax(-1), top_tokens
+    return finite(top_logits.log_softmax(-1)), top_tokens
 
 
 def jsd_k(student_logits: Tensor, logp: Tensor, tokens: Tensor, tail: str = "exact") -> Tensor:
@@ -32,7 +32,9 @@ def jsd_k(student_logits: Tensor, logp: Tensor, tokens: Tensor, tail: str = "exa
     whatever its spread (`tail="exact"`). The paper prints P_rest·ln 2 (`tail="paper"`), which is exact only for
     KL(P‖M) + KL(Q‖M) without the halves. With k ≥ V this is the full divergence.
     """
-    logq = student_logits.log_softmax(-1).gather(-1, tokens)
+    if tail not in ("exact", "paper"):
+        raise ValueError(f"tail: expected exact or paper, got {tail!r}")
+    logq = finite(student_logits.log_softmax(-1).gather(-1, tokens))
     p, q = logp.exp(), logq.exp()
     logm = ((p + q) / 2).clamp_min(1e-38).log()
     inside = (p * (logp - logm) + q * (logq - logm)).sum(-1) / 2
@@ -40,3 +42,8 @@ def jsd_k(student_logits: Tensor, logp: Tensor, tokens: Tensor, tail: str = "exa
         return inside
     rest = (1 - q.sum(-1)).clamp_min(0)  # P_rest, the student's mass outside the teacher's top k
     return inside + rest * math.log(2) * (0.5 if tail == "exact" else 1.0)
+
+
+def finite(logp: Tensor) -> Tensor:
+    """Log-probs with −∞, as of padding in a vocabulary, as a number: p · log p is then 0 and not NaN."""
+    return logp.clamp_min(-1e30)

@@ -31,6 +31,7 @@ from hdpo.system import ranks
 from hdpo.system.finite import NotFinite, require_finite
 
 PolicyLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # of log-probs, old ones, the sampler's, advantages
+OldLogp = dict[int, tuple[Rollouts, Tensor]]  # rollouts and log π_old of their tokens, by identity
 Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]  # of student logits, the teacher's log-probs and tokens
 
 
@@ -63,10 +64,10 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        old_logp: dict[int, Tensor] = {}
-        for _ in range(self.settings.updates_per_batch):
+        old_logp: OldLogp = {}
+        for number in range(self.settings.updates_per_batch):
             self.optimizer.zero_grad(set_to_none=False)
-            update = Update(self, old_logp)
+            update = Update(self, old_logp, is_first=number == 0)
             yield update
             report |= self._finish(update)
         norm_of_weights = torch.nn.utils.get_total_norm(self.weights.values())
@@ -98,7 +99,7 @@ class Learner:
     ) -> Iterator[tuple[list[int], list[int]]]:
         """This rank's share of `rows` in micro-batches, each row with its count.
 
-        All ranks pass through sharded weights together. A rank with fewer micro-batches ends with some of one row that
+        With sharded weights every rank must make the same number of forward passes. A rank with fewer micro-batches ends with some of one row that
         counts 0 times, which add exactly nothing.
         """
         count = dict(zip(rows, counts, strict=True))
@@ -125,48 +126,58 @@ class Term:
 class Update:
     """One optimiser step in the making: every call adds the gradient of one term of the loss."""
 
-    def __init__(self, learner: Learner, old_logp: dict[int, Tensor]) -> None:
-        self.learner = learner
-        self.old_logp = old_logp  # log π_old of rollouts, by their identity; the first update writes it
+    def __init__(self, learner: Learner, old_logp: OldLogp, is_first: bool) -> None:
+        """The first update of a batch writes log π_old, and the later ones read it."""
+        self.learner, self.old_logp, self.is_first = learner, old_logp, is_first
         self.terms: list[Term] = []
         self.ratio = RatioStatistics()
 
-    def policy(self, loss: PolicyLoss, rollouts: Rollouts, advantages: Tensor, clip: float | None = None) -> None:
+    def policy(
+        self,
+        loss: PolicyLoss,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        clip: float | None = None,
+        all_rollouts: bool = False,
+        name: str = "policy",
+    ) -> None:
         """Add a policy loss: loss(logp, old_logp, sampler_logp, advantages) of each token, all [M].
 
-        Rollouts whose advantage is 0 add exactly nothing to the gradient. They are not run through the network, but
-        their tokens count. Equal rollouts of a group share their log-probs and their advantage, so one goes through
-        the network and counts for all.
+        Log-probs are at the sampling temperature. Equal rollouts of a group share their log-probs and their advantage,
+        so one goes through the network and counts for all.
 
         Args:
             advantages: of each rollout, [P, G].
-            clip: log the share of tokens whose ratio π_θ/π_old is further than this from 1.
+            clip: log the share of tokens whose ratio π_θ/π_old is further than this from 1; the loss does not see it.
+            all_rollouts: False skips rollouts with advantage 0. Their tokens count, but they do not go through the
+                network: a loss in proportion to the advantage gets exactly nothing from them. Say True for any other.
+            name: of the term in the metrics, <name>_loss.
         """
         learner, sequences = self.learner, rollouts.sequences
         flat, n_tokens = advantages.flatten(), max(1, len(rollouts.logp))
-        rows = torch.nonzero((flat != 0) & (sequences.lengths > 0)).flatten().tolist()
+        rows = torch.nonzero(((flat != 0) | all_rollouts) & (sequences.lengths > 0)).flatten().tolist()
         rows, counts = sequences.distinct(rows, advantages.shape[1])
-        is_first = id(rollouts) not in self.old_logp
-        old_logp = self.old_logp.setdefault(id(rollouts), torch.empty(n_tokens))
+        unknown = rollouts, torch.full((n_tokens,), torch.nan)  # NaN stops a run that asks for what no one has written
+        _, old_logp = self.old_logp.setdefault(id(rollouts), unknown)
         log_prob = partial(_log_prob, temperature=learner.settings.temperature)
 
         def value(batch: Sequences, rows: list[int], weights: Tensor) -> Tensor:
             hidden = completion_hidden(learner.policy, batch, learner.share_prompts)  # [M, D]
             logp: Tensor = per_token(learner.policy, log_prob, hidden, batch.tokens)  # [M]
             index = sequences.token_index(rows)
-            if is_first:
+            if self.is_first:
                 old_logp[index] = logp.detach().cpu()
             old, sampler_logp = old_logp[index].to(logp.device), rollouts.logp[index].to(logp.device)
             token_advantages = flat[rows].repeat_interleave(batch.lengths).to(logp.device)
             self.ratio.add(logp.detach(), old, sampler_logp, weights, clip)
             return loss(logp, old, sampler_logp, token_advantages)
 
-        self._add("policy", 1.0, sequences, rows, counts, n_tokens, value, learner.share_prompts)
+        self._add(name, 1.0, sequences, rows, counts, n_tokens, value, learner.share_prompts)
 
     def distill(self, divergence: Divergence, demonstrations: Demonstrations, top_k: int, weight: float) -> None:
         """Add `weight` times the divergence of the student from the teacher, per token of the demonstrations.
 
-        Few demonstrations share their prompt, so each is read whole: half as many kernels as with shared prompts.
+        Demonstrations rarely share a prompt, so reading each one whole needs half the kernels.
 
         Args:
             divergence: divergence(student_logits [M, V], teacher_logp [M, K], teacher_tokens [M, K]), [M].
@@ -197,6 +208,8 @@ class Update:
         share_prompts: bool = False,
     ) -> None:
         """Accumulate the gradient of weight · Σ counts · value / n_tokens over all tokens of `rows`."""
+        if any(term.name == name for term in self.terms):
+            raise ValueError(f"two terms of the loss are called {name!r}")
         term = Term(name, weight)
         if self.learner.settings.log_gradient_norms and self.terms:
             term.before = [gradient.clone() for gradient in self.learner.gradients()]

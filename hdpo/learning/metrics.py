@@ -1,4 +1,4 @@
-"""What a step reports about itself."""
+"""The metrics of a training step."""
 
 import time
 from collections import Counter
@@ -74,10 +74,10 @@ class StepLog:
 
     def record(self, step: int) -> dict[str, Any]:
         """The step's metrics: shares, losses, and tokens and seconds by phase."""
-        rewards = torch.cat([judged.rewards for judged in self.judged])  # [P, G]
+        rewards = torch.cat([judged.rewards for judged in self.judged] or [torch.empty(0, 1)])  # [P, G]
         cliffs = cliff_mask(rewards)
-        entropy = torch.cat([rollouts.entropy for rollouts in self.rollouts])
-        lengths = torch.cat([rollouts.sequences.lengths for rollouts in self.rollouts])
+        entropy = torch.cat([rollouts.entropy for rollouts in self.rollouts] or [torch.empty(0)])
+        lengths = torch.cat([rollouts.sequences.lengths for rollouts in self.rollouts] or [torch.empty(0)])
         drawn = sum(shown.drawn for shown in self.demonstrations)
         kept = sum(len(shown) for shown in self.demonstrations)
         tokens = {
@@ -92,15 +92,15 @@ class StepLog:
         phases["update"] = tokens["trained"] + tokens["distill"]
         return {
             "step": step,
-            "reward": float(rewards.mean()),
-            "cliff_fraction": float(cliffs.float().mean()),
-            "solved_fraction": float((rewards.mean(1) == 1).float().mean()),
+            "reward": _mean(rewards),
+            "cliff_fraction": _mean(cliffs),
+            "solved_fraction": _mean(rewards.mean(1) == 1),
             "cliffs": int(cliffs.sum()),
             "privileged_pass_rate": kept / drawn if drawn else None,
             "demonstrations": kept,
             **self._verdicts(kept),
-            "entropy": float(entropy.mean()),
-            "response_length": float(lengths.float().mean()),
+            "entropy": _mean(entropy),
+            "response_length": _mean(lengths),
             **{name: value for name, value in self.updated.items() if name != "trained_tokens"},
             "tokens": tokens,
             "seconds": seconds,
@@ -119,3 +119,8 @@ class StepLog:
             "privileged_verdicts": dict(privileged),
             "echo_share": echoes / kept if kept else None,
         }
+
+
+def _mean(values: Tensor) -> float | None:
+    """None where a step drew or scored nothing."""
+    return float(values.float().mean()) if len(values) else None

@@ -1,7 +1,7 @@
 """AdamW and the learning rate's schedule.
 
-PyTorch's optimisers import its compiler, and that import takes longer than all else before a first step (1.4 s): their
-methods carry wrappers that keep the compiler off them. Nothing is compiled here, so the methods stand without them.
+The decorators of PyTorch's optimisers import its compiler, which takes longer than all else before a first step (1.4 s).
+Nothing is compiled here, so this class uses the undecorated methods.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a method's step asks for: prompts, rollouts, rewards, demonstrations, and updates of the weights.
+"""What a training step can call: prompts, rollouts, rewards, demonstrations, and updates of the weights.
 
 `Trainer` holds the state of one run. A step of training is `Method.step`, in the method's file.
 """
@@ -6,6 +6,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hdpo.learning.learner import Learner, Update
@@ -63,8 +64,7 @@ class Trainer:
         """G rollouts y ~ π_θ(· | x) of each problem, [P·G] in problem-major order."""
         with self.log.time("rollout"):
             prompts = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in problems])
-            again = f" {len(self.log.rollouts)}" if self.log.rollouts else ""  # further draws have their own numbers
-            random = generator(self.run.seed, f"rollout{again}", self.t, self.policy.device)
+            random = self._random("rollout", len(self.log.rollouts), self.policy.device)
             rollouts = self.sampler.sample(
                 prompts, self.settings.rollouts_per_prompt, self.settings.temperature, random
             )
@@ -83,7 +83,7 @@ class Trainer:
         if self.teacher is None:
             return NO_DEMONSTRATIONS
         with self.log.time("privileged"):
-            random = generator(self.run.seed, "privileged", self.t, self.teacher.device)
+            random = self._random("privileged", len(self.log.demonstrations), self.teacher.device)
             demonstrations = self.teacher.demonstrate(list(problems), tries, random)
         self.log.demonstrations.append(demonstrations)
         return demonstrations
@@ -97,6 +97,10 @@ class Trainer:
         self.sampler.sleep()  # the weights that it holds are about to change
         with self.log.time("update"):
             yield from self.learner.updates(learning_rate(self.settings.optimizer, self.t), self.log.updated)
+
+    def _random(self, purpose: str, draws: int, device: torch.device) -> torch.Generator:
+        """Random numbers of this step; each further draw of a purpose has its own."""
+        return generator(self.run.seed, f"{purpose} {draws}" if draws else purpose, self.t, device)
 
     def _load(self, is_trained: bool) -> LanguageModel:
         study = self.run.study

@@ -5,6 +5,7 @@ Subclass `Method`, declare the parameters as fields, and write `step`. The class
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,6 +14,9 @@ from hdpo.study.schema import Section
 if TYPE_CHECKING:
     from hdpo.learning.trainer import Trainer
     from hdpo.study.study import Study
+
+
+VALUE = r"(?:(?<=\d)e-|[^-+])+"  # a value in a run's name; 1e-05 is one, although it holds a minus
 
 
 class Method(Section, ABC):
@@ -35,7 +39,7 @@ class Method(Section, ABC):
 
     @property
     def privileged_draw(self) -> tuple[int, int]:
-        """For the plan of cost: how many prompts a step shows with their hint at most, and tries for each."""
+        """The most prompts of a step that are shown with their hint, and the tries for each: what distillation costs."""
         return (0, 0)
 
     @property
@@ -61,11 +65,11 @@ def as_name(key: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
-        text = f"{value + 0.0:g}"  # −0 is 0
+        text = f"{value + 0.0:g}".replace("e+0", "e").replace("e+", "e")  # −0 is 0
         if not math.isclose(float(text), value, rel_tol=1e-15):
             raise ValueError(f"{key}: {value!r} has more than six significant digits, too many for a run's name")
-        return text
-    text = str(value)
-    if not text or set(text) & set("+=/{} ") or not text.isprintable():
+    else:
+        text = str(value)
+    if not re.fullmatch(VALUE, text) or set(text) & set("=/{} ") or not text.isprintable():
         raise ValueError(f"{key}: {text!r} cannot be part of a run's name")
     return text

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from hdpo.study.method import Method
+from hdpo.study.method import VALUE, Method
 from hdpo.study.schema import first_problem
 from hdpo.study.task import TaskConfig
 from hdpo.system.errors import UserError
@@ -28,7 +28,6 @@ TASKS = {
     "openmathinstruct2": "hdpo.tasks.config:OpenMathInstruct2",
     "gsm8k": "hdpo.tasks.config:Gsm8k",
 }
-VALUE = r"(?:(?<=\d)e-|[^-+])+"  # one value in a run's name; 1e-05 is one, although it holds a minus
 
 
 @cache
@@ -52,6 +51,9 @@ def method_class(name: str) -> type[Method]:
         UserError: there is no such method; names the nearest one. Or an installed package's cannot be loaded.
     """
     found: type[Method] = _load("method", name, methods(), Method)
+    own = getattr(found, "name", None)
+    if own != name:
+        raise UserError(f"method {name}: its class {found.__name__} calls itself {own!r}; set name = {name!r}")
     return found
 
 

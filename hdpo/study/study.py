@@ -28,7 +28,10 @@ from hdpo.system.errors import UserError
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
 # What decides a run's weights, beside the modules of its method and of its task.
-WEIGHT_CODE = ("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks", "hdpo.system.rng")
+WEIGHT_CODE = (
+    *("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks"),
+    *("hdpo.system.rng", "hdpo.system.ranks", "hdpo.run.outcomes"),
+)
 
 
 class Study(Section):
@@ -163,8 +166,9 @@ class Study(Section):
     @property
     def evaluation_code(self) -> str:
         """Hash of the code that decides what a model answers and how it is scored."""
-        asks = ("hdpo.run.evaluate", "hdpo.run.outcomes")
-        return code_hash(*asks, type(self.task).__module__, within=(*WEIGHT_CODE, *asks))
+        task = type(self.task).__module__
+        within = (*WEIGHT_CODE, "hdpo.run.evaluate", task, task.split(".")[0] if task[:5] != "hdpo." else task)
+        return code_hash("hdpo.run.evaluate", task, within=within)
 
     def run(self, name: str, seed: int) -> "Run":
         """Resolve one run, listed in the study or not.
@@ -218,8 +222,9 @@ class Run(Section):
     def code(self) -> str:
         """Hash of the code that decides the run's weights: comments, docstrings and layout do not count."""
         modules = [kind.__module__ for kind in (*type(self.method).__mro__, *type(self.study.task).__mro__)]
-        own = tuple(module for module in modules if module not in ("builtins", "abc") and "pydantic" not in module)
-        return code_hash("hdpo.learning.trainer", *own, within=(*WEIGHT_CODE, *own))
+        own = [module for module in modules if module not in ("builtins", "abc") and "pydantic" not in module]
+        theirs = [module.split(".")[0] for module in own if not module.startswith("hdpo.")]  # packages from outside
+        return code_hash("hdpo.run.train", *own, within=(*WEIGHT_CODE, "hdpo.run.train", *own, *theirs))
 
     @property
     def folder(self) -> Path:

@@ -58,8 +58,11 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(file.read_bytes())
     imports = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+            above = package[: len(package) - node.level + 1] if node.level else []  # of a relative import
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            imports += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]
     return hashlib.sha256("\n".join(_canonical(tree)).encode()).hexdigest(), tuple(dict.fromkeys(imports))
