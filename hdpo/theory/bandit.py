@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import logit, logsumexp
 
 from hdpo.system.errors import UserError
 from hdpo.theory.divergences import log_softmax
@@ -36,6 +36,10 @@ class Bandit:
         """log π_θ(·| x, y*) [A] for a hint [H]: the same weights on the longer input."""
         return log_softmax(self.weights @ (self.context + self.hint_map @ np.asarray(hint, float)))
 
+    def target_logp(self) -> np.ndarray:
+        """log π_θ(·| x, R = 1) [A]: the student's own correct trajectories."""
+        return condition_on_success(self.student_logp(), self.reward)
+
 
 def success_probability(logp: np.ndarray, reward: np.ndarray) -> float:
     """P(R = 1) under the policy `logp` [A].
@@ -53,14 +57,13 @@ def condition_on_success(logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
     Raises UserError where the conditional does not exist, because no correct arm has probability.
     """
     logp = require_logp("policy", logp)
-    reward = require_reward("reward R", reward, logp.shape[-1])
-    log_success = logsumexp(logp[reward == 1]) if (reward == 1).any() else -np.inf
-    if log_success == -np.inf:
+    correct = require_reward("reward R", reward, logp.shape[-1]) == 1
+    if np.isneginf(logp[correct]).all():
         raise UserError(
             "success probability p = P(R = 1) is 0: no correct arm, so π(·|R=1) does not exist; "
             "the policy must give some arm with R = 1 a positive probability"
         )
-    return np.where(reward == 1, logp - log_success, -np.inf)
+    return np.where(correct, logp - logsumexp(logp[correct]), -np.inf)
 
 
 def make_bandit(n_arms: int, n_correct: int, success: float, rng: np.random.Generator, spread: float = 1.0) -> Bandit:
@@ -77,12 +80,10 @@ def make_bandit(n_arms: int, n_correct: int, success: float, rng: np.random.Gene
     if require_probability("success probability p", success) == 1.0:
         raise UserError("success probability p must be below 1 when some arm is wrong, got 1.0")
     reward = (np.arange(n_arms) < n_correct).astype(np.float64)
-    n_features = n_arms + 2
-    context = rng.normal(size=n_features)
-    weights = rng.normal(scale=spread, size=(n_arms, n_features)) / np.linalg.norm(context)
+    context = rng.normal(size=n_arms + 2)
+    weights = rng.normal(scale=spread, size=(n_arms, context.size)) / np.linalg.norm(context)
     logits = weights @ context
-    wanted = np.log(success) - np.log1p(-success)
-    shift = wanted - (logsumexp(logits[reward == 1]) - logsumexp(logits[reward == 0]))
+    shift = logit(success) - (logsumexp(logits[reward == 1]) - logsumexp(logits[reward == 0]))
     weights = weights + shift * np.outer(reward, context) / (context @ context)
     directions = np.stack([reward, np.eye(n_arms)[0]], axis=1)  # [A, H]
     return Bandit(weights, context, np.linalg.pinv(weights) @ directions, reward)

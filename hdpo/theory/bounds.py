@@ -10,7 +10,7 @@ Logits may be float32; they are widened to float64 first.
 """
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 
 from hdpo.theory.divergences import kl_between_logits, log_softmax
 from hdpo.theory.validate import require_logit_pair, require_positive
@@ -89,15 +89,6 @@ def adversarial_logits(
     return unpack(min(found, key=lambda result: result.fun).x)
 
 
-def widest_two_point_kl(logit_range: float) -> float:
-    """`largest_kl` again by a bounded scalar search over the mass, as a check that uses no calculus."""
-
-    def loss(mass: float) -> float:
-        return -(np.log1p(mass * np.expm1(logit_range)) - mass * logit_range)
-
-    return -float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-12}).fun)
-
-
 def zero_gap_teacher(weights: np.ndarray, plain: np.ndarray, privileged: np.ndarray) -> np.ndarray:
     """Weights W_φ [V, D] of another linear model with f_φ(c_T) = f_θ(c_S): the counter-example.
 
@@ -109,6 +100,6 @@ def zero_gap_teacher(weights: np.ndarray, plain: np.ndarray, privileged: np.ndar
     return weights + np.outer(gap, privileged) / (privileged @ privileged)
 
 
-def linear_model_lipschitz(weights: np.ndarray) -> float:
-    """The smallest L with ‖W a − W b‖∞ ≤ L ‖a − b‖₂ for all a, b: the longest row of W [V, D]."""
-    return float(np.linalg.norm(weights, axis=1).max())
+def linear_model_lipschitz(weights: np.ndarray) -> np.ndarray:
+    """The smallest L [...] with ‖W a − W b‖∞ ≤ L ‖a − b‖₂ for all a, b: the longest row of W [..., V, D]."""
+    return np.linalg.norm(weights, axis=-1).max(axis=-1)

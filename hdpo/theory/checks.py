@@ -70,12 +70,13 @@ def theory_page(table: pd.DataFrame) -> Document:
     return Document("The theory, checked", (Section("", (summary, INTRODUCTION), (theory_table(table),)),))
 
 
-def write_theory(out_dir: str | Path, gaps: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Write theory.csv, theory.md and the figures (PNG and PDF) into `out_dir`; return the table.
+def write_study_theory(study: Study) -> pd.DataFrame:
+    """Write theory.csv, theory.md and the figures (PNG and PDF) into `<root>/theory/`; return the table.
 
-    `gaps` as in `run_checks`.
+    The study's base model is measured too where it is a folder here. Prints a line for each unexpected verdict.
     """
-    out_dir = Path(out_dir)
+    base, out_dir = Path(study.base_path), study.root / "theory"
+    gaps = study_gaps(study, base) if (base / "config.json").is_file() else None
     out_dir.mkdir(parents=True, exist_ok=True)
     table = run_checks(gaps)
     for stem, figure in draw_figures(gaps).items():
@@ -83,14 +84,6 @@ def write_theory(out_dir: str | Path, gaps: pd.DataFrame | None = None) -> pd.Da
     write_text(out_dir / "theory.md", document_markdown(theory_page(table)))
     # Written last: if it is there, everything is.
     write_text(out_dir / "theory.csv", table.to_csv(index=False))
-    return table
-
-
-def write_study_theory(study: Study) -> pd.DataFrame:
-    """`write_theory` for a study: into `<root>/theory/`, with its base model where that is a folder here."""
-    base = Path(study.base_path)
-    gaps = study_gaps(study, base) if (base / "config.json").is_file() else None
-    table = write_theory(study.root / "theory", gaps)
     for row in surprises(table).itertuples():
         print(
             f"unexpected: {row.verdict}: {row.statement} ({row.quantity}: {row.measured:.4g}, not {row.expected:.4g})"

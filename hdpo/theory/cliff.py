@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from scipy.special import xlog1py
 
 from hdpo.learning.advantages import group_advantages
 from hdpo.theory.bandit import success_probability
@@ -18,22 +19,21 @@ from hdpo.theory.divergences import log_softmax
 from hdpo.theory.validate import require_count, require_logp, require_probability, require_reward
 
 
-def cliff_probability(success: float, group_size: int) -> float:
-    """(1 − p)^G, accurate for tiny p. Raises UserError unless 0 < p ≤ 1 and G ≥ 1."""
+def log_all_fail(success: float, rollouts: int) -> float:
+    """log (1 − p)^G, accurate for tiny p. Raises UserError unless 0 < p ≤ 1 and G ≥ 1."""
     require_probability("success probability p", success)
-    require_count("group size G", group_size)
-    with np.errstate(divide="ignore"):
-        return float(np.exp(group_size * np.log1p(-success)))
+    return require_count("group size G", rollouts) * float(xlog1py(1.0, -success))
+
+
+def cliff_probability(success: float, group_size: int) -> float:
+    """(1 − p)^G. Raises UserError unless 0 < p ≤ 1 and G ≥ 1."""
+    return float(np.exp(log_all_fail(success, group_size)))
 
 
 def leave_one_out_advantages(rewards: np.ndarray) -> np.ndarray:
-    """The trainer's own advantages [P, G] of rewards [P, G], in float64 (`hdpo.learning.policy_gradient`).
-
-    G must be 3 or more.
-    """
-    rewards = np.asarray(rewards, dtype=np.float64)
+    """The trainer's own advantages [P, G] of rewards [P, G], in float64. Raises UserError for G < 3."""
     require_count("group size G", rewards.shape[-1], least=3)
-    return group_advantages(torch.from_numpy(rewards)).numpy()
+    return group_advantages(torch.as_tensor(rewards, dtype=torch.float64)).numpy()
 
 
 def group_update(logp: np.ndarray, reward: np.ndarray, arms: np.ndarray) -> np.ndarray:
@@ -42,28 +42,26 @@ def group_update(logp: np.ndarray, reward: np.ndarray, arms: np.ndarray) -> np.n
     return advantages @ (np.eye(logp.size)[arms] - np.exp(logp)) / arms.size
 
 
-def expected_update(logp: np.ndarray, reward: np.ndarray, group_size: int) -> dict[str, np.ndarray | float]:
+def expected_update(logp: np.ndarray, reward: np.ndarray, group_size: int) -> dict[str, np.ndarray]:
     """E[GRPO update] by enumerating all A^G groups: the part from cliffs, the whole, and P(cliff).
 
     Meant for small A and G. Raises UserError on a policy that is not normalised or a reward not binary.
     """
     logp = require_logp("policy", logp)
     reward = require_reward("reward R", reward, logp.size)
-    on_cliffs, whole, mass = np.zeros(logp.size), np.zeros(logp.size), 0.0
-    for group in product(range(logp.size), repeat=group_size):
-        arms = np.array(group)
-        weight = np.exp(logp[arms].sum())
-        update = weight * group_update(logp, reward, arms)
-        whole += update
-        if reward[arms].sum() == 0:
-            on_cliffs += update
-            mass += weight
-    return {"on cliffs": on_cliffs, "whole": whole, "cliff probability": mass}
+    groups = np.array(list(product(range(logp.size), repeat=group_size)))
+    weights, on_cliff = np.exp(logp[groups].sum(axis=1)), reward[groups].sum(axis=1) == 0
+    updates = weights[:, None] * np.array([group_update(logp, reward, arms) for arms in groups])
+    return {
+        "on cliffs": updates[on_cliff].sum(axis=0),
+        "whole": updates.sum(axis=0),
+        "cliff probability": weights[on_cliff].sum(),
+    }
 
 
-def distillation_update(logp: np.ndarray, teacher_logp: np.ndarray, divergence: str = "JSD") -> np.ndarray:
-    """−∇ of the divergence to the teacher in the student's logits [A]: what HDPO adds on a cliff, per λ."""
-    return -divergence_and_gradient(divergence, teacher_logp, logp)[1]
+def distillation_update(logp: np.ndarray, teacher_logp: np.ndarray) -> np.ndarray:
+    """−∇ of the JSD to the teacher in the student's logits [A]: what HDPO adds on a cliff, per λ."""
+    return -divergence_and_gradient("JSD", teacher_logp, logp)[1]
 
 
 def expected_wait(
@@ -73,13 +71,9 @@ def expected_wait(
 
     This is exact: the policy does not move before that update, so the wait is geometric.
     """
-    require_probability("success probability p", success)
-    require_count("group size G", group_size)
-    with np.errstate(divide="ignore"):
-        log_stuck = group_size * np.log1p(-success)
-        if teacher_success is not None:
-            require_probability("teacher success probability p_T", teacher_success)
-            log_stuck += require_count("teacher rollouts G'", teacher_rollouts) * np.log1p(-teacher_success)
+    log_stuck = log_all_fail(success, group_size)
+    if teacher_success is not None:
+        log_stuck += log_all_fail(teacher_success, teacher_rollouts)
     return float(-1.0 / np.expm1(log_stuck))
 
 
@@ -93,16 +87,13 @@ def simulated_waits(
     block: int = 4096,
 ) -> np.ndarray:
     """Waits [repetitions], simulated step by step: draw each group's successes until there is one."""
+
+    rollouts = [(group_size, success)] + ([] if teacher_success is None else [(teacher_rollouts, teacher_success)])
     waits = np.zeros(repetitions, dtype=np.int64)
     for repetition in range(repetitions):
-        while True:
-            moved = rng.binomial(group_size, success, size=block) > 0
-            if teacher_success is not None:
-                moved |= rng.binomial(teacher_rollouts, teacher_success, size=block) > 0
-            if moved.any():
-                waits[repetition] += int(moved.argmax()) + 1
-                break
+        while not (moved := np.any([rng.binomial(n, p, size=block) > 0 for n, p in rollouts], axis=0)).any():
             waits[repetition] += block
+        waits[repetition] += int(moved.argmax()) + 1
     return waits
 
 

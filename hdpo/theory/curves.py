@@ -1,15 +1,13 @@
 """The data frames that the theory figures draw, each with fixed seeds; nothing here is plotted."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from hdpo.theory import bounds, cliff, distillation, escape, optimal_policy, proxy_gap, rejection
-from hdpo.theory.bandit import condition_on_success, example_bandit, make_bandit
+from hdpo.theory.bandit import example_bandit, make_bandit
 from hdpo.theory.checks_bounds import model_pairs, random_logits
-from hdpo.theory.checks_cliff import GOAL, GROUP_SIZE, TEACHER_ROLLOUTS, TEACHER_SUCCESS, climb_settings
-from hdpo.theory.divergences import kl_between_logits, total_variation
+from hdpo.theory.checks_cliff import GOAL, GROUP_SIZE, SUCCESSES, TEACHERS, climb_settings
+from hdpo.theory.divergences import kl_between_logits, log_softmax, total_variation
 
 
 def cliff_curve(group_sizes: tuple[int, ...] = (4, 16, 64)) -> pd.DataFrame:
@@ -22,10 +20,8 @@ def cliff_curve(group_sizes: tuple[int, ...] = (4, 16, 64)) -> pd.DataFrame:
 def wait_curve(repetitions: int = 100) -> pd.DataFrame:
     """Steps to the first non-zero update: columns method, success, formula, simulated (mean of runs)."""
     rng, rows = np.random.default_rng(20), []
-    hdpo = {"teacher_success": TEACHER_SUCCESS, "teacher_rollouts": TEACHER_ROLLOUTS}
-    teachers: dict[str, dict[str, Any]] = {"GRPO": {}, "HDPO": hdpo}
-    for method, teacher in teachers.items():
-        for p in 10.0 ** -np.arange(1, 7):
+    for method, teacher in TEACHERS.items():
+        for p in SUCCESSES:
             waits = cliff.simulated_waits(p, GROUP_SIZE, repetitions, rng, block=256, **teacher)
             rows.append((method, p, cliff.expected_wait(p, GROUP_SIZE, **teacher), waits.mean()))
     return pd.DataFrame(rows, columns=["method", "success", "formula", "simulated"])
@@ -41,7 +37,7 @@ def climb_curve(lengths: tuple[int, ...] = (1, 8, 32), simulate_up_to: float = 5
     for method in ("grpo", "hdpo"):
         for tokens in lengths:
             settings = climb_settings(method, tokens)
-            for p in 10.0 ** -np.arange(1, 7):
+            for p in SUCCESSES:
                 formula = escape.climb_time(method, p, GOAL, tokens, **settings)
                 feasible = method == "grpo" or formula <= simulate_up_to
                 run = escape.simulate_climb(method, p, GOAL, tokens, rng, **settings) if feasible else np.nan
@@ -54,16 +50,15 @@ def limit_curve(successes: tuple[float, ...] = (0.3, 0.03, 0.001)) -> pd.DataFra
     rows = []
     for p in successes:
         bandit = make_bandit(12, 4, p, np.random.default_rng(0))
-        ref, target = bandit.student_logp(), condition_on_success(bandit.student_logp(), bandit.reward)
         for inverse in np.linspace(0.5, 30, 16):
-            found, _ = optimal_policy.gradient_ascent(ref, bandit.reward, 1 / inverse)
+            found, _ = optimal_policy.gradient_ascent(bandit.student_logp(), bandit.reward, 1 / inverse)
             formula = np.exp(optimal_policy.log_tv_to_target(p, 1 / inverse))
-            rows.append((p, inverse, formula, total_variation(found, target)))
+            rows.append((p, inverse, formula, total_variation(found, bandit.target_logp())))
     return pd.DataFrame(rows, columns=["success", "inverse_beta", "formula", "measured"])
 
 
 def rejection_curve() -> pd.DataFrame:
-    """TV of n accepted draws to the target: columns repetition, n, tv, proposals."""
+    """TV of n accepted draws to the target: columns repetition, n, tv."""
     bandit = example_bandit()
     sizes = [30, 100, 300, 1000, 3000, 10_000]
     return rejection.convergence(bandit.student_logp(), bandit.reward, sizes, 100, np.random.default_rng(22))
@@ -71,30 +66,31 @@ def rejection_curve() -> pd.DataFrame:
 
 def fit_curve() -> pd.DataFrame:
     """χ² p-values of accepted draws against the target: column p_value."""
-    bandit = example_bandit()
-    ref, target = bandit.student_logp(), condition_on_success(bandit.student_logp(), bandit.reward)
-    rng = np.random.default_rng(23)
+    bandit, rng = example_bandit(), np.random.default_rng(23)
+    ref, target = bandit.student_logp(), bandit.target_logp()
     return pd.DataFrame({"p_value": rejection.goodness_of_fit(ref, bandit.reward, target, 1000, 500, rng)})
 
 
 def limited_students() -> pd.DataFrame:
-    """Bell-shaped students of a two-mode teacher: columns who, arm, probability, success, correct.
+    """Bell-shaped students of a two-mode teacher: columns who, arm, probability, success.
 
     Reverse KL, infinite to the filtered teacher, is minimised to π*_β with β = 0.15.
     """
     line = distillation.limited_problem()
     position = line.features[:, 0]
-    ref = -(position**2) - np.log(np.exp(-(position**2)).sum())
+    ref = log_softmax(-(position**2))
     targets = {"forward KL": line.target_logp, "JSD": line.target_logp}
     targets["reverse KL"] = optimal_policy.optimal_log_policy(ref, line.reward, 0.15)
     found = {"filtered teacher": line.target_logp}
-    found |= {n: distillation.distil(t, n, line.features, line.starts).logp for n, t in targets.items()}
-    frames = []
-    for who, logp in found.items():
-        probability = np.exp(logp)
-        frame = pd.DataFrame({"arm": np.arange(logp.size), "probability": probability, "correct": line.reward == 1})
-        frames.append(frame.assign(who=who, success=probability @ line.reward))
-    return pd.concat(frames, ignore_index=True)
+    found |= {n: distillation.distil(t, n, line.features, line.starts) for n, t in targets.items()}
+    return pd.DataFrame(
+        [
+            (who, arm, probability, np.exp(logp) @ line.reward)
+            for who, logp in found.items()
+            for arm, probability in enumerate(np.exp(logp))
+        ],
+        columns=["who", "arm", "probability", "success"],
+    )
 
 
 def proxy_curve() -> pd.DataFrame:

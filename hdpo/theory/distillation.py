@@ -8,6 +8,7 @@ Student logits are F w, features F [A, D] times weights w [D]. F = identity can 
 with full support, and the filtered teacher (zero on wrong arms) as a limit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,6 @@ from hdpo.theory.divergences import jsd, kl, log_softmax
 from hdpo.theory.validate import require_logp
 
 DIVERGENCES = ("forward KL", "reverse KL", "JSD")
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """The student found: log-probabilities [A], the divergence there (nats), the gradient's largest entry."""
-
-    logp: np.ndarray
-    divergence: float
-    gradient: float
 
 
 def divergence_and_gradient(name: str, target_logp: np.ndarray, logits: np.ndarray) -> tuple[float, np.ndarray]:
@@ -56,47 +48,40 @@ def divergence_and_gradient(name: str, target_logp: np.ndarray, logits: np.ndarr
 
 def distil(
     target_logp: np.ndarray, name: str, features: np.ndarray | None = None, starts: np.ndarray | None = None
-) -> Distilled:
-    """Minimise the divergence `name` over w, from each row of `starts` [n, D] (default: 0); keep the best.
+) -> np.ndarray:
+    """The student log π_S [A] that minimises the divergence `name`: the best one from each row of `starts` [n, D].
 
-    BFGS with exact gradients, finished by Newton steps with a finite-difference Hessian of that gradient.
-    `features` F [A, D] defaults to the identity. Raises UserError if `target_logp` is not normalised.
+    BFGS with exact gradients, finished by Newton steps. `features` F [A, D] defaults to the identity, `starts` to
+    one row of zeros. Raises UserError if `target_logp` is not normalised.
     """
     target_logp = require_logp("teacher", target_logp)
-    features = np.eye(target_logp.size) if features is None else np.asarray(features, float)
-    starts = np.zeros((1, features.shape[1])) if starts is None else np.atleast_2d(starts)
+    features = np.eye(target_logp.size) if features is None else features
+    starts = np.zeros((1, features.shape[1])) if starts is None else starts
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = divergence_and_gradient(name, target_logp, features @ weights)
         return value, features.T @ gradient
 
-    found = [
-        _polish(loss, minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-10}).x) for start in starts
-    ]
-    best = min(found, key=lambda weights: loss(weights)[0])
-    value, gradient = loss(best)
-    return Distilled(log_softmax(features @ best), value, float(np.abs(gradient).max()))
+    found = [minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-10}).x for start in starts]
+    polished = [_polish(lambda weights: loss(weights)[1], weights) for weights in found]
+    return log_softmax(features @ min(polished, key=lambda weights: loss(weights)[0]))
 
 
-def _polish(loss, weights: np.ndarray, steps: int = 20) -> np.ndarray:
-    """Newton steps on the gradient, kept while its largest entry shrinks: from BFGS's 1e-8 to rounding."""
-    gradient = loss(weights)[1]
-    for _ in range(steps):
-        width = 1e-6
-        offsets = width * np.eye(weights.size)
-        hessian = np.stack([(loss(weights + o)[1] - loss(weights - o)[1]) / (2 * width) for o in offsets])
+def _polish(slope: Callable[[np.ndarray], np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Newton steps, kept while the largest entry of the gradient `slope` shrinks: from BFGS's 1e-8 to rounding.
+
+    The Hessian is a central difference of the gradient.
+    """
+    width = 1e-6
+    gradient, offsets = slope(weights), width * np.eye(weights.size)
+    for _ in range(20):
+        hessian = np.stack([(slope(weights + o) - slope(weights - o)) / (2 * width) for o in offsets])
         trial = weights - np.linalg.lstsq(hessian, gradient, rcond=1e-9)[0]
-        trial_gradient = loss(trial)[1]
+        trial_gradient = slope(trial)
         if np.abs(trial_gradient).max() >= np.abs(gradient).max():
             break
         weights, gradient = trial, trial_gradient
     return weights
-
-
-def bell_features(n_arms: int) -> np.ndarray:
-    """Features [A, 2] of arms on a line, position and its square: the student can only be a bell shape."""
-    position = np.linspace(-1.0, 1.0, n_arms)
-    return np.stack([position, position**2], axis=1)
 
 
 @dataclass(frozen=True)
@@ -110,8 +95,12 @@ class LimitedProblem:
 
 
 def limited_problem(n_arms: int = 21) -> LimitedProblem:
-    """Arms on a line, two separate groups of correct ones: the filtered teacher has two modes."""
+    """Arms on a line, two separate groups of correct ones: the filtered teacher has two modes.
+
+    A student's features are the position and its square, so its distribution is a bell shape.
+    """
     position = np.linspace(-1.0, 1.0, n_arms)
     reward = np.isin(np.arange(n_arms), [4, 5, 15, 16]).astype(np.float64)
     target = condition_on_success(log_softmax(-(position**2)), reward)
-    return LimitedProblem(reward, target, bell_features(n_arms), 3 * np.random.default_rng(0).normal(size=(8, 2)))
+    features = np.stack([position, position**2], axis=1)
+    return LimitedProblem(reward, target, features, 3 * np.random.default_rng(0).normal(size=(8, 2)))

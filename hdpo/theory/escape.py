@@ -12,18 +12,19 @@ HDPO's pull therefore depends on the probability of a *token*, GRPO's on that of
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import expit, logit
 from scipy.stats import binom
 
-from hdpo.theory.cliff import cliff_probability, leave_one_out_advantages
+from hdpo.theory.cliff import cliff_probability, leave_one_out_advantages, log_all_fail
 from hdpo.theory.validate import require_count, require_positive, require_probability
 
 
-def jsd_pull(token_success: np.ndarray, teacher: float) -> np.ndarray:
+def jsd_pull(token_success: ArrayLike, teacher: float) -> np.ndarray:
     """−∂JSD(Bernoulli(q) ‖ Bernoulli(s))/∂logit(s), elementwise in s = `token_success`; q = `teacher`."""
-    mixture = (token_success + teacher) / 2
-    return 0.5 * token_success * (1 - token_success) * (logit(mixture) - logit(token_success))
+    right = np.asarray(token_success)
+    return 0.5 * right * (1 - right) * (logit((right + teacher) / 2) - logit(right))
 
 
 def grpo_drift(token_success: float, tokens: int, group_size: int) -> float:
@@ -33,7 +34,7 @@ def grpo_drift(token_success: float, tokens: int, group_size: int) -> float:
     """
     success = token_success**tokens
     counts = np.arange(1, group_size)  # c = 0 and c = G give no update
-    advantages = leave_one_out_advantages((np.arange(group_size) < counts[:, None]).astype(float))
+    advantages = leave_one_out_advantages(np.arange(group_size) < counts[:, None])
     push = counts * advantages[:, 0] - (group_size - counts) * advantages[:, -1] * success / (1 - success)
     weights = binom.pmf(counts, group_size, success)
     return float(weights @ push * (1 - token_success) / group_size)
@@ -57,7 +58,7 @@ def climb_time(
         if method == "hdpo":
             demonstrated = 1 - cliff_probability(hdpo["teacher"] ** tokens, int(hdpo["teacher_rollouts"]))
             on_cliff = cliff_probability(token_success**tokens, group_size)
-            drift += hdpo["weight"] * demonstrated * on_cliff * jsd_pull(token_success, hdpo["teacher"])
+            drift += hdpo["weight"] * demonstrated * on_cliff * float(jsd_pull(token_success, hdpo["teacher"]))
         return step_size * drift
 
     return quad(lambda position: 1 / rate(position), *bounds, limit=200, epsrel=1e-6)[0]
@@ -72,46 +73,36 @@ def simulate_climb(
     *,
     step_size: float,
     group_size: int,
-    max_steps: int = 10**9,
     **hdpo: float,
 ) -> int:
     """Steps one simulated run needs from p = `start` to p = `goal`, sampling every rollout's outcome.
 
     While GRPO stands on a cliff nothing changes, so its stay there is drawn from the geometric distribution
-    at once; HDPO moves there and is stepped one by one. Returns `max_steps` if the goal is not reached.
+    at once; HDPO moves there and is stepped one by one.
     """
-    require_count("number of tokens T", tokens)
-    logits = np.full(tokens, logit(start ** (1 / tokens)))
+    logits = np.full(require_count("number of tokens T", tokens), logit(start ** (1 / tokens)))
     steps = 0
-    while steps < max_steps:
-        token_success = expit(logits)
-        success = float(np.prod(token_success))
-        if success >= goal:
-            return steps
-        first_success_chance = -np.expm1(group_size * np.log1p(-success))
-        if method == "grpo":
-            steps += int(rng.geometric(first_success_chance))
-            right = _group_with_a_success(token_success, group_size, rng)
-        else:
-            steps += 1
-            if rng.random() >= first_success_chance:  # a cliff
-                if (rng.random(int(hdpo["teacher_rollouts"])) < hdpo["teacher"] ** tokens).any():
-                    logits = logits + step_size * hdpo["weight"] * jsd_pull(token_success, hdpo["teacher"])
-                continue
-            right = _group_with_a_success(token_success, group_size, rng)
-        advantages = leave_one_out_advantages(right.all(axis=1)[None].astype(float))[0]  # [G]
+    while (success := float(np.prod(token_success := expit(logits)))) < goal:
+        leaves_cliff = -np.expm1(log_all_fail(success, group_size))  # the chance that some rollout is correct
+        steps += int(rng.geometric(leaves_cliff)) if method == "grpo" else 1
+        if method == "hdpo" and rng.random() >= leaves_cliff:
+            if (rng.random(int(hdpo["teacher_rollouts"])) < hdpo["teacher"] ** tokens).any():
+                logits = logits + step_size * hdpo["weight"] * jsd_pull(token_success, hdpo["teacher"])
+            continue
+        right = _group_with_a_success(token_success, group_size, rng)
+        advantages = leave_one_out_advantages(np.atleast_2d(right.all(axis=1)))[0]  # [G]
         logits = logits + step_size * advantages @ (right - token_success) / group_size
-    return max_steps
+    return steps
 
 
 def _group_with_a_success(token_success: np.ndarray, group_size: int, rng: np.random.Generator) -> np.ndarray:
     """Which tokens are right [G, T] in a group, drawn given that at least one rollout is right throughout."""
-    success = float(np.prod(token_success))
     counts = np.arange(1, group_size + 1)
-    weights = binom.pmf(counts, group_size, success)
+    weights = binom.pmf(counts, group_size, np.prod(token_success))
     n_correct = int(rng.choice(counts, p=weights / weights.sum()))
     right = rng.random((group_size, token_success.size)) < token_success
-    while (failed := right[n_correct:].all(axis=1)).any():  # redraw until the others do fail
-        right[n_correct:][failed] = rng.random((int(failed.sum()), token_success.size)) < token_success
+    others = right[n_correct:]
+    while (correct := np.flatnonzero(others.all(axis=1))).size:  # redraw until the others do fail
+        others[correct] = rng.random((correct.size, token_success.size)) < token_success
     right[:n_correct] = True
     return right

@@ -8,7 +8,7 @@
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, brentq, minimize
-from scipy.special import log_expit, logsumexp
+from scipy.special import log_expit, logit, logsumexp
 
 from hdpo.system.errors import UserError
 from hdpo.theory.divergences import kl_between_logits, log_softmax
@@ -50,8 +50,7 @@ def log_tv_to_target(success: float, beta: float) -> float:
     """log TV(π*_β, π_ref(·|R=1)) in closed form; it is log((1−p)/p) − 1/β up to a vanishing term."""
     require_positive("β", beta)
     require_probability("success probability p", success)
-    with np.errstate(divide="ignore"):
-        return float(log_expit(np.log1p(-success) - np.log(success) - 1.0 / beta))
+    return float(log_expit(-logit(success) - 1.0 / beta))
 
 
 def gradient_ascent(
@@ -88,31 +87,22 @@ def convex_solver(ref_logp: np.ndarray, reward: np.ndarray, beta: float) -> np.n
     ref_logp, reward, beta = _require_problem(ref_logp, reward, beta)
     scale = 1.0 / (1.0 + beta)
 
-    def loss(policy: np.ndarray) -> float:
-        return -scale * (policy @ reward - beta * policy @ (np.log(policy) - ref_logp))
-
-    def gradient(policy: np.ndarray) -> np.ndarray:
-        return -scale * (reward - beta * (np.log(policy) - ref_logp + 1.0))
+    def loss(policy: np.ndarray) -> tuple[float, np.ndarray]:
+        change = np.log(policy) - ref_logp
+        return -scale * (policy @ reward - beta * policy @ change), -scale * (reward - beta * (change + 1.0))
 
     policy = np.full(ref_logp.size, 1.0 / ref_logp.size)
+    options = {"gtol": 1e-13, "xtol": 1e-16, "barrier_tol": 1e-14, "maxiter": 2000, "initial_tr_radius": 0.1}
     for barrier in 0.1 * 1e3 ** -np.arange(4.0):  # scipy stops a little early; resume with a weaker barrier
         policy = minimize(
             loss,
             policy,
-            jac=gradient,
+            jac=True,
             hess=lambda policy: np.diag(scale * beta / policy),
             method="trust-constr",
             bounds=Bounds(1e-300, 1.0, keep_feasible=True),
             constraints=LinearConstraint(np.ones((1, ref_logp.size)), 1.0, 1.0),
-            options={
-                "gtol": 1e-13,
-                "xtol": 1e-16,
-                "barrier_tol": 1e-14,
-                "maxiter": 2000,
-                "initial_barrier_parameter": barrier,
-                "initial_barrier_tolerance": barrier,
-                "initial_tr_radius": 0.1,
-            },
+            options=options | {"initial_barrier_parameter": barrier, "initial_barrier_tolerance": barrier},
         ).x
     return np.log(policy) - np.log(policy.sum())
 
@@ -127,9 +117,5 @@ def dual_solver(ref_logp: np.ndarray, reward: np.ndarray, beta: float) -> np.nda
     if not (reward[ref_logp > -np.inf] == 1).any():
         raise UserError("success probability p is 0: no correct arm under π_ref; give one a probability")
     base = ref_logp + (reward - 1.0) / beta  # [A]
-
-    def log_mass(multiplier: float) -> float:
-        return float(logsumexp(base - multiplier))
-
-    multiplier = brentq(log_mass, base.max() - 1.0, base.max() + np.log(base.size) + 1.0, xtol=1e-15)
-    return base - multiplier
+    low, high = base.max() - 1.0, base.max() + np.log(base.size) + 1.0
+    return base - brentq(lambda multiplier: logsumexp(base - multiplier), low, high, xtol=1e-15)

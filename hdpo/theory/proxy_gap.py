@@ -13,11 +13,11 @@ leaks, and the gap is what it tells about *which* correct one. Ideal KL-regulari
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.special import logsumexp
+from scipy.special import rel_entr
 
 from hdpo.system.errors import UserError
 from hdpo.theory.bandit import Bandit, condition_on_success, success_probability
-from hdpo.theory.divergences import kl, kl_between_logits, total_variation
+from hdpo.theory.divergences import kl, kl_between_logits, log_softmax, total_variation
 from hdpo.theory.validate import require_logp, require_positive, require_probability
 
 NATS_PER_BIT = np.log(2.0)
@@ -30,9 +30,8 @@ def pointwise_mutual_information(student_logp: np.ndarray, teacher_logp: np.ndar
 
 def tilted_target(student_logp: np.ndarray, teacher_logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
     """log of π_θ(·|x, R=1) · exp PMI, normalised, [A]: built from the target, not from the teacher."""
-    tilted = condition_on_success(student_logp, reward)
-    tilted = tilted + pointwise_mutual_information(student_logp, teacher_logp)
-    return tilted - logsumexp(tilted)
+    information = pointwise_mutual_information(student_logp, teacher_logp)
+    return log_softmax(condition_on_success(student_logp, reward) + information)
 
 
 def leaked_information(student_logp: np.ndarray, teacher_logp: np.ndarray, reward: np.ndarray) -> dict[str, float]:
@@ -41,19 +40,18 @@ def leaked_information(student_logp: np.ndarray, teacher_logp: np.ndarray, rewar
     `gap` is KL(proxy ‖ target) itself and `gap_tv` its total variation; `which right` = p_T · `gap`, hence
     gap ≤ total / p_T. Raises UserError where no correct arm has probability or no arm is wrong.
     """
-    success = success_probability(teacher_logp, reward), success_probability(student_logp, reward)
     target, proxy = condition_on_success(student_logp, reward), condition_on_success(teacher_logp, reward)
-    require_probability("probability of a wrong arm", 1 - success[1])
-    coin = [np.array([np.log(s), np.log1p(-s)]) for s in success]
-    within = [kl_between_logits(teacher_logp[reward == r], student_logp[reward == r]) for r in (0, 1)]
+    success, before = success_probability(teacher_logp, reward), success_probability(student_logp, reward)
+    require_probability("probability of a wrong arm", 1 - before)
+    among_wrong, gap = (float(kl_between_logits(teacher_logp[reward == r], student_logp[reward == r])) for r in (0, 1))
     return {
         "total": float(kl_between_logits(teacher_logp, student_logp)),
-        "correctness": float(kl_between_logits(*coin)),
-        "which right": success[0] * float(within[1]),
-        "which wrong": (1 - success[0]) * float(within[0]),
-        "gap": float(within[1]),
+        "correctness": float(kl_between_logits(*(np.log([s, 1 - s]) for s in (success, before)))),
+        "which right": success * gap,
+        "which wrong": (1 - success) * among_wrong,
+        "gap": gap,
         "gap_tv": float(total_variation(proxy, target)),
-        "teacher_success": success[0],
+        "teacher_success": success,
     }
 
 
@@ -89,7 +87,9 @@ def gap_curve(bandit: Bandit, nats: np.ndarray, shares: tuple[float, ...] = (0.0
     return pd.DataFrame(rows)
 
 
-def average_over_hints(student_logp: np.ndarray, hint_given_arm: np.ndarray, reward: np.ndarray) -> dict[str, object]:
+def average_over_hints(
+    student_logp: np.ndarray, hint_given_arm: np.ndarray, reward: np.ndarray
+) -> dict[str, np.ndarray]:
     """Many hints at once, for a teacher that is the exact posterior of the joint π(y) P(h|y).
 
     `hint_given_arm` [A, H] holds P(h|y). Returns the mixture of proxies over h ~ P(h|R=1) (which is the
@@ -101,13 +101,11 @@ def average_over_hints(student_logp: np.ndarray, hint_given_arm: np.ndarray, rew
     target = condition_on_success(student_logp, reward)
     joint = np.exp(target[:, None] + log_hint)  # P(y, h | R=1)
     weights = joint.sum(axis=0)  # P(h | R=1) [H]
-    mixture, mean_gap = np.zeros(target.size), 0.0
-    for h in np.flatnonzero(weights):
-        teacher = student_logp + log_hint[:, h]
-        proxy = condition_on_success(teacher - logsumexp(teacher), reward)
-        mixture += weights[h] * np.exp(proxy)
-        mean_gap += weights[h] * float(kl(proxy, target))
-    positive = joint > 0
-    independent = np.exp(target)[:, None] * weights
-    information = float(np.sum(joint[positive] * np.log(joint[positive] / independent[positive])))
-    return {"mixture": mixture, "mean gap": mean_gap, "mutual information": information}
+    heard = np.flatnonzero(weights)
+    posteriors = log_softmax((student_logp[:, None] + log_hint[:, heard]).T)
+    proxies = np.array([condition_on_success(posterior, reward) for posterior in posteriors])  # [H, A]
+    return {
+        "mixture": weights[heard] @ np.exp(proxies),
+        "mean gap": weights[heard] @ kl(proxies, target),
+        "mutual information": rel_entr(joint, np.exp(target)[:, None] * weights).sum(),
+    }

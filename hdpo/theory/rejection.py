@@ -13,24 +13,18 @@ from hdpo.theory.bandit import condition_on_success, success_probability
 from hdpo.theory.validate import require_count, require_logp
 
 
-def require_accepted(n_accepted: int) -> int:
-    """Return `n_accepted`; raise UserError if the filtered set is empty."""
-    if n_accepted == 0:
+def empirical_target(arms: np.ndarray, reward: np.ndarray) -> np.ndarray:
+    """Frequencies [A] of the correct ones among the drawn `arms` [n].
+
+    Raises UserError if none of them is correct.
+    """
+    kept = arms[reward[arms] == 1]
+    if kept.size == 0:
         raise UserError(
             "the filtered set T is empty: no draw had R = 1, so it defines no distribution; "
             "draw more or give the correct arms more probability"
         )
-    return int(n_accepted)
-
-
-def empirical_target(arms: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """Frequencies [A] of the correct ones among the drawn `arms` (whole numbers, any shape).
-
-    Raises UserError if none of them is correct.
-    """
-    arms = np.asarray(arms).ravel()
-    kept = arms[np.asarray(reward)[arms] == 1] if arms.size else arms
-    return np.bincount(kept, minlength=np.size(reward)) / require_accepted(kept.size)
+    return np.bincount(kept, minlength=reward.size) / kept.size
 
 
 def rejection_sample(
@@ -43,12 +37,10 @@ def rejection_sample(
     require_count("number of accepted draws", n_accept)
     condition_on_success(ref_logp, reward)  # raises where the target does not exist
     success = success_probability(ref_logp, reward)
-    cumulative = np.cumsum(np.exp(ref_logp))
     accepted, n_proposals = np.empty(0, dtype=np.int64), 0
     while accepted.size < n_accept:
         n_missing = n_accept - accepted.size
-        uniform = rng.random(int(1.1 * n_missing / success) + 16) * cumulative[-1]
-        proposals = np.searchsorted(cumulative, uniform, side="right")
+        proposals = rng.choice(ref_logp.size, size=int(1.1 * n_missing / success) + 16, p=np.exp(ref_logp))
         hits = np.flatnonzero(reward[proposals] == 1)[:n_missing]
         accepted = np.concatenate([accepted, proposals[hits]])
         n_proposals += int(hits[-1]) + 1 if hits.size == n_missing else proposals.size
@@ -62,10 +54,10 @@ def convergence(
     target = np.exp(condition_on_success(ref_logp, reward))
     rows = []
     for repetition in range(repetitions):
-        accepted, n_proposals = rejection_sample(ref_logp, reward, max(sizes), rng)
+        accepted, _ = rejection_sample(ref_logp, reward, max(sizes), rng)
         for n in sizes:
             tv = 0.5 * np.abs(empirical_target(accepted[:n], reward) - target).sum()
-            rows.append({"repetition": repetition, "n": n, "tv": tv, "proposals": n_proposals})
+            rows.append({"repetition": repetition, "n": n, "tv": tv})
     return pd.DataFrame(rows)
 
 
@@ -94,14 +86,11 @@ def goodness_of_fit(
     """
     hypothesis = np.exp(require_logp("hypothesised target", hypothesis_logp))
     support = np.flatnonzero(hypothesis)
-    p_values = np.empty(repetitions)
-    for repetition in range(repetitions):
-        accepted, _ = rejection_sample(ref_logp, reward, n_accept, rng)
-        counts = np.bincount(accepted, minlength=hypothesis.size)
-        if counts[hypothesis == 0].any():
-            p_values[repetition] = 0.0  # a draw the hypothesis calls impossible
-        else:
-            p_values[repetition] = stats.chisquare(counts[support], n_accept * hypothesis[support]).pvalue
+    draws = (rejection_sample(ref_logp, reward, n_accept, rng)[0] for _ in range(repetitions))
+    counts = np.array([np.bincount(arms, minlength=hypothesis.size) for arms in draws])  # [repetitions, A]
+    p_values = np.zeros(repetitions)  # 0 where the hypothesis calls a draw impossible
+    possible = (counts[:, hypothesis == 0] == 0).all(axis=1)
+    p_values[possible] = stats.chisquare(counts[possible][:, support], n_accept * hypothesis[support], axis=1).pvalue
     return p_values
 
 
@@ -109,20 +98,3 @@ def uniformity(p_values: np.ndarray, error_rate: float = 1e-3) -> tuple[float, f
     """Kolmogorov–Smirnov distance of `p_values` from uniform, and the distance exceeded at `error_rate`."""
     distance = stats.kstest(p_values, "uniform").statistic
     return float(distance), float(stats.kstwo.ppf(1 - error_rate, p_values.size))
-
-
-def acceptance_cost(
-    ref_logp: np.ndarray,
-    reward: np.ndarray,
-    n_accept: int,
-    rng: np.random.Generator,
-    error_rate: float = 1e-3,
-) -> dict[str, float]:
-    """Proposals per accepted draw: measured, the 1/p it should be, and the margin at `error_rate`.
-
-    The total is a sum of `n_accept` geometric waits, each of variance (1 − p)/p².
-    """
-    success = success_probability(ref_logp, reward)
-    _, n_proposals = rejection_sample(ref_logp, reward, n_accept, rng)
-    margin = stats.norm.ppf(1 - error_rate / 2) * np.sqrt((1 - success) / n_accept) / success
-    return {"expected": 1 / success, "measured": n_proposals / n_accept, "margin": float(margin)}

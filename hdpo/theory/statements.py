@@ -82,9 +82,9 @@ def row(
     expected: SupportsFloat,
     measured: SupportsFloat,
     tolerance: float,
+    relation: str = "equal",
     *,
     name: str = "",
-    relation: str = "equal",
     limits: bool = False,
 ) -> dict[str, str | float]:
     """A row of the table; `statement` is an id of `STATEMENTS`, and `name` tells its quantities apart.
@@ -94,12 +94,9 @@ def row(
     its own wording. For a relative error, measure a ratio whose expected value is 1.
     """
     wanted, found = float(expected), float(measured)
-    difference = 0.0 if found == wanted else found - wanted
-    error = abs(difference)
-    if relation != "equal" and difference * (1 if relation == "at most" else -1) <= 0:
-        error = 0.0
-    agrees = error <= tolerance  # False for nan
-    verdict = "fails" if not agrees else "holds with limits" if limits else "holds"
+    agrees = {"equal": found == wanted, "at most": found <= wanted, "at least": found >= wanted}[relation]
+    error = 0.0 if agrees else abs(found - wanted)
+    verdict = "fails" if not error <= tolerance else "holds with limits" if limits else "holds"  # nan fails
     quantity = quantity if relation == "equal" else f"{quantity} ({relation})"
     id = f"{statement}.{name}" if name else statement
     values = (id, STATEMENTS[statement], quantity, wanted, found, error, tolerance, verdict)
@@ -114,8 +111,7 @@ def covered(ids: pd.Series, id: str) -> pd.Series:
 def read_theory(path: Path) -> pd.DataFrame | None:
     """The theory table with columns `COLUMNS`, None where the file is missing.
 
-    Raises:
-        UserError: the file is not a theory table of this version.
+    Raises UserError if the file is not a theory table of this version.
     """
     if not path.exists():
         return None
@@ -129,8 +125,7 @@ def read_theory(path: Path) -> pd.DataFrame | None:
 def theory_table(frame: pd.DataFrame) -> Table:
     """The table for readers, without tolerances."""
     shown = frame.drop(columns="tolerance").assign(**{name: frame[name].map(_short) for name in NUMBERS[:-1]})
-    words = ["id", "statement", "quantity", "verdict"]
-    return make_table("theory", shown, words=words)
+    return make_table("theory", shown, words=["id", "statement", "quantity", "verdict"])
 
 
 def _short(value: float) -> str:

@@ -25,11 +25,7 @@ def random_teacher(n_tokens: int, rng: np.random.Generator) -> tuple[np.ndarray,
 
 def sequence_logp(first_logp: np.ndarray, second_logp: np.ndarray) -> np.ndarray:
     """log π of the V·V two-token trajectories, [V·V]. Raises UserError if a table is not normalised."""
-    first_logp, second_logp = (
-        require_logp("first token", first_logp),
-        require_logp("second token", second_logp),
-    )
-    return (first_logp[:, None] + second_logp).ravel()
+    return (require_logp("first token", first_logp)[:, None] + require_logp("second token", second_logp)).ravel()
 
 
 def filtered_prefix_weights(first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
@@ -42,20 +38,19 @@ def filtered_prefix_weights(first_logp: np.ndarray, second_logp: np.ndarray, rew
 
 
 def distil_token_level(
-    first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray, name: str = "JSD"
+    first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise the expected token-level loss by search; return the student's two tables.
+    """Minimise the expected token-level JSD by search; return the student's two tables.
 
     The loss is a weighted sum over prefixes and the student is free at each, so each is minimised alone.
     A prefix no filtered rollout visits gets no gradient and stays at the uniform start.
     """
-    weights = filtered_prefix_weights(first_logp, second_logp, reward)
     second = np.full(second_logp.shape, -np.log(second_logp.shape[1]))
-    for token in np.flatnonzero(weights):
-        second[token] = distil(second_logp[token], name).logp
-    return distil(first_logp, name).logp, second
+    for token in np.flatnonzero(filtered_prefix_weights(first_logp, second_logp, reward)):
+        second[token] = distil(second_logp[token], "JSD")
+    return distil(first_logp, "JSD"), second
 
 
 def distil_sequence_level(first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
     """Minimise forward KL to the filtered trajectories by search (imitation); return log π_S [V·V]."""
-    return distil(condition_on_success(sequence_logp(first_logp, second_logp), reward), "forward KL").logp
+    return distil(condition_on_success(sequence_logp(first_logp, second_logp), reward), "forward KL")

@@ -1,7 +1,8 @@
 """Checks of arguments. A failure is one line that names the quantity and the values that are allowed."""
 
+from numbers import Real
+
 import numpy as np
-from scipy.special import logsumexp
 
 from hdpo.system.errors import UserError
 
@@ -10,20 +11,16 @@ NORMALISATION_TOLERANCE = 1e-9
 
 def require_positive(name: str, value: float) -> float:
     """Return `value`, a finite number above 0; raise UserError otherwise."""
-    if not (_is_number(value) and np.isfinite(value) and value > 0):
+    if not (isinstance(value, Real) and 0 < value < np.inf):
         raise UserError(f"{name} must be a finite number above 0, got {value!r}")
     return float(value)
 
 
 def require_probability(name: str, value: float) -> float:
     """Return `value`, a number in (0, 1]; raise UserError otherwise."""
-    if not (_is_number(value) and 0 < value <= 1):
+    if not (isinstance(value, Real) and 0 < value <= 1):
         raise UserError(f"{name} must be a probability in (0, 1], got {value!r}")
     return float(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number)
 
 
 def require_count(name: str, value: int, least: int = 1) -> int:
@@ -40,8 +37,7 @@ def require_logp(name: str, logp: np.ndarray) -> np.ndarray:
         raise UserError(f"{name} must hold at least one log-probability, got shape {logp.shape}")
     if np.isnan(logp).any() or (logp == np.inf).any():
         raise UserError(f"{name} must hold log-probabilities (finite or -inf), found nan or +inf")
-    total = np.exp(logsumexp(logp, axis=-1))
-    worst = np.max(np.abs(total - 1.0))
+    worst = np.abs(np.exp(logp).sum(axis=-1) - 1.0).max()
     if worst > NORMALISATION_TOLERANCE:
         raise UserError(f"{name} must be normalised: its probabilities must sum to 1, off by {worst:.3g}")
     return logp
@@ -59,13 +55,10 @@ def require_reward(name: str, reward: np.ndarray, n_arms: int) -> np.ndarray:
 
 def require_logit_pair(teacher_logits: np.ndarray, student_logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both logit arrays [..., V] as float64; raise UserError unless finite and of one shape."""
-    pair = []
-    for name, logits in (("teacher logits", teacher_logits), ("student logits", student_logits)):
-        logits = np.asarray(logits, dtype=np.float64)
+    teacher, student = np.asarray(teacher_logits, dtype=np.float64), np.asarray(student_logits, dtype=np.float64)
+    for name, logits in (("teacher logits", teacher), ("student logits", student)):
         if logits.ndim == 0 or logits.shape[-1] == 0 or not np.isfinite(logits).all():
             raise UserError(f"{name} must be finite and of shape [..., V], got shape {logits.shape}")
-        pair.append(logits)
-    if pair[0].shape != pair[1].shape:
-        shapes = f"{pair[0].shape} and {pair[1].shape}"
-        raise UserError(f"teacher and student logits must have one shape, got {shapes}")
-    return pair[0], pair[1]
+    if teacher.shape != student.shape:
+        raise UserError(f"teacher and student logits must have one shape, got {teacher.shape} and {student.shape}")
+    return teacher, student

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize_scalar
 
 from hdpo.system.errors import UserError
 from hdpo.theory import bounds
@@ -51,7 +51,8 @@ def test_shifting_all_logits_changes_only_lemma_1():
 def test_supremum_by_calculus_by_search_and_by_adversary(width):
     supremum, mass = bounds.largest_kl(width)
     assert 0 < mass <= 0.5
-    assert bounds.widest_two_point_kl(width) == pytest.approx(supremum, rel=1e-8)
+    searched = minimize_scalar(lambda m: m * width - np.log1p(m * np.expm1(width)), bounds=(0, 1), method="bounded")
+    assert -searched.fun == pytest.approx(supremum, rel=1e-8)
     logits, delta = bounds.adversarial_logits(5, width, np.random.default_rng(1))
     assert np.ptp(delta) <= width * (1 + 1e-12)
     assert kl_between_logits(logits, logits + delta) == pytest.approx(supremum, rel=1e-8)
