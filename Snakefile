@@ -19,6 +19,7 @@ from hdpo.run.workflow import (
     tested_weights,
     wildcard,
 )
+from hdpo.study.identity import base_code
 from hdpo.system.code import code_hash
 
 config.setdefault("study", "config/small.yaml")
@@ -70,7 +71,7 @@ rule base:
         runtime=study.hardware.minutes,
     params:
         hash=study.pretrain_hash,
-        code=study.base_code,
+        code=base_code(),
     shell:
         "hdpo base {input.study:q} --threads {threads} > {log:q} 2>&1"
 

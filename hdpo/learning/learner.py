@@ -99,8 +99,8 @@ class Learner:
     ) -> Iterator[tuple[list[int], list[int]]]:
         """This rank's share of `rows` in micro-batches, each row with its count.
 
-        With sharded weights every rank must make the same number of forward passes. A rank with fewer micro-batches ends with some of one row that
-        counts 0 times, which add exactly nothing.
+        With sharded weights every rank must make the same number of forward passes. A rank with fewer micro-batches
+        ends with some of one row that counts 0 times, which add exactly nothing.
         """
         count = dict(zip(rows, counts, strict=True))
         shares, most = [ranks.share(rows, rank) for rank in range(ranks.size())], self.settings.micro_batch_tokens

@@ -1,6 +1,6 @@
 """AdamW and the learning rate's schedule.
 
-The decorators of PyTorch's optimisers import its compiler, which takes longer than all else before a first step (1.4 s).
+The decorators of PyTorch's optimisers import its compiler, which takes longer than all else before a first step, 1.4 s.
 Nothing is compiled here, so this class uses the undecorated methods.
 """
 

@@ -1,11 +1,18 @@
-"""Hashes that identify what a run was made from: configuration, weights and files."""
+"""Hashes that identify what a run was made from: configuration, weights, files and code."""
 
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hdpo.system.code import code_hash
 from hdpo.system.errors import UserError
 from hdpo.system.files import json_sha256, sha256
+
+# What decides a run's weights, beside the modules of its method and of its task.
+WEIGHT_CODE = (
+    *("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks"),
+    *("hdpo.system.rng", "hdpo.system.ranks", "hdpo.run.outcomes"),
+)
 
 
 def content_hash(value: Any) -> str:
@@ -42,3 +49,26 @@ def files_hash(paths: list[Path]) -> str:
 def _known_sha256(path: Path, changed: int) -> str:
     """Read large data files once per process, unless they change."""
     return sha256(path)
+
+
+def training_code(method: type, task: type) -> str:
+    """Hash of the code that decides a run's weights: comments, docstrings and layout do not count."""
+    own = [kind.__module__ for kind in (*method.__mro__, *task.__mro__)]
+    own = [module for module in own if module.split(".")[0] not in ("builtins", "abc", "pydantic")]
+    return code_hash("hdpo.run.train", *own, within=(*WEIGHT_CODE, "hdpo.run.train", *map(_package, own)))
+
+
+def evaluation_code(task: type) -> str:
+    """Hash of the code that decides what a model answers and how it is scored."""
+    module = task.__module__
+    return code_hash("hdpo.run.evaluate", module, within=(*WEIGHT_CODE, "hdpo.run.evaluate", _package(module)))
+
+
+def base_code() -> str:
+    """Hash of the code that decides the weights of a base model that a study trains."""
+    return code_hash("hdpo.run.base_model", within=(*WEIGHT_CODE, "hdpo.run.base_model"))
+
+
+def _package(module: str) -> str:
+    """A module of the kit itself; the whole package of any other."""
+    return module if module.startswith("hdpo.") else module.split(".")[0]

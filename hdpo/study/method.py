@@ -39,7 +39,7 @@ class Method(Section, ABC):
 
     @property
     def privileged_draw(self) -> tuple[int, int]:
-        """The most prompts of a step that are shown with their hint, and the tries for each: what distillation costs."""
+        """The most prompts that a step shows with their hint, and the tries for each: what distillation costs."""
         return (0, 0)
 
     @property

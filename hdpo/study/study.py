@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, field_validator, model_validator
 
-from hdpo.study.identity import content_hash, files_hash, weights_hash
+from hdpo.study.identity import content_hash, evaluation_code, files_hash, training_code, weights_hash
 from hdpo.study.method import Method
 from hdpo.study.plain_yaml import read_yaml
 from hdpo.study.raw import find_places, refuse_old_form
@@ -23,15 +23,9 @@ from hdpo.study.schema import (
     first_problem,
 )
 from hdpo.study.task import TaskConfig
-from hdpo.system.code import code_hash
 from hdpo.system.errors import UserError
 
 BASE_RUN = "base"  # the name of the untrained policy among runs; it has one "seed", 0
-# What decides a run's weights, beside the modules of its method and of its task.
-WEIGHT_CODE = (
-    *("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks"),
-    *("hdpo.system.rng", "hdpo.system.ranks", "hdpo.run.outcomes"),
-)
 
 
 class Study(Section):
@@ -159,16 +153,9 @@ class Study(Section):
         return content_hash(self.pretrain.model_dump(mode="json") if self.pretrain else None)
 
     @property
-    def base_code(self) -> str:
-        """Hash of the code that decides the weights of a base model that this study trains."""
-        return code_hash("hdpo.run.base_model", within=(*WEIGHT_CODE, "hdpo.run.base_model"))
-
-    @property
     def evaluation_code(self) -> str:
         """Hash of the code that decides what a model answers and how it is scored."""
-        task = type(self.task).__module__
-        within = (*WEIGHT_CODE, "hdpo.run.evaluate", task, task.split(".")[0] if task[:5] != "hdpo." else task)
-        return code_hash("hdpo.run.evaluate", task, within=within)
+        return evaluation_code(type(self.task))
 
     def run(self, name: str, seed: int) -> "Run":
         """Resolve one run, listed in the study or not.
@@ -221,10 +208,7 @@ class Run(Section):
     @property
     def code(self) -> str:
         """Hash of the code that decides the run's weights: comments, docstrings and layout do not count."""
-        modules = [kind.__module__ for kind in (*type(self.method).__mro__, *type(self.study.task).__mro__)]
-        own = [module for module in modules if module not in ("builtins", "abc") and "pydantic" not in module]
-        theirs = [module.split(".")[0] for module in own if not module.startswith("hdpo.")]  # packages from outside
-        return code_hash("hdpo.run.train", *own, within=(*WEIGHT_CODE, "hdpo.run.train", *own, *theirs))
+        return training_code(type(self.method), type(self.task))
 
     @property
     def folder(self) -> Path:
