@@ -208,7 +208,7 @@ class Run(Section):
     @property
     def code(self) -> str:
         """Hash of the code that decides the run's weights: comments, docstrings and layout do not count."""
-        return training_code(type(self.method), type(self.task))
+        return training_code(type(self.method), type(self.study.task))
 
     @property
     def folder(self) -> Path:
