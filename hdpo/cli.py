@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     base.add_argument("--threads", type=count, default=1, help="CPU threads (default: 1)")
     for name, help in (("train", "train one run, or go on with it"), ("evaluate", "test one run's final weights")):
         added = command(name, help)
-        added.add_argument("--run", required=True, help="grpo, or hdpo-<drifting|frozen>-<λ>; evaluate: base too")
+        added.add_argument("--run", required=True, help="a run's name, such as hdpo-drifting-0.1; evaluate: base too")
         added.add_argument("--seed", type=natural, required=True)
     for name, (_, _, help) in STAGES.items():
         command(name, help)
@@ -101,7 +101,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _dispatch(options, arguments) or 0
+        code = _dispatch(options, arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `hdpo plan … | head`: the reader has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what Python flushes when it ends)
+        return 128 + signal.SIGPIPE
     except UserError as error:
         return _fail(str(error), 2)
     except ModuleNotFoundError as error:
