@@ -99,7 +99,7 @@ rule train:
         hash=identity(study),
     shell:
         # exec: a shell in between would die of a signal before the step is saved
-        "exec hdpo train {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+        "exec hdpo train {input.study:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -123,7 +123,7 @@ rule evaluate:
         test=(study.evaluate.test_samples, study.task.problems.test),
         code=study.evaluation_code,
     shell:
-        "hdpo evaluate {input.study:q} --run {wildcards.run} --seed {wildcards.seed} > {log:q} 2>&1"
+        "hdpo evaluate {input.study:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 # What every stage below reads: outcomes and records of all runs, planned or made by hand.

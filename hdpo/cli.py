@@ -40,8 +40,8 @@ EXTRAS = {
 
 def natural(text: str) -> int:
     """A whole number, not negative."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number, not negative, got {text!r}")
+    if not text.isascii() or not text.isdigit() or int(text[:20]) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 − 1, got {text[:40]!r}")
     return int(text)
 
 

@@ -143,8 +143,8 @@ class Update:
     ) -> None:
         """Add a policy loss: loss(logp, old_logp, sampler_logp, advantages) of each token, all [M].
 
-        Log-probs are at the sampling temperature. Equal rollouts of a group share their log-probs and their advantage,
-        so one goes through the network and counts for all.
+        Log-probs are at the sampling temperature. Equal rollouts with equal advantages share their loss, so one goes
+        through the network and counts for all.
 
         Args:
             advantages: of each rollout, [P, G].
@@ -156,7 +156,7 @@ class Update:
         learner, sequences = self.learner, rollouts.sequences
         flat, n_tokens = advantages.flatten(), max(1, len(rollouts.logp))
         rows = torch.nonzero(((flat != 0) | all_rollouts) & (sequences.lengths > 0)).flatten().tolist()
-        rows, counts = sequences.distinct(rows, advantages.shape[1])
+        rows, counts = sequences.distinct(rows, flat.tolist())
         unknown = rollouts, torch.full((n_tokens,), torch.nan)  # NaN stops a run that asks for what no one has written
         _, old_logp = self.old_logp.setdefault(id(rollouts), unknown)
         log_prob = partial(_log_prob, temperature=learner.settings.temperature)

@@ -37,15 +37,16 @@ class Sequences:
         starts = self.lengths.cumsum(0) - self.lengths
         return spans(starts[rows], self.lengths[rows])
 
-    def distinct(self, rows: list[int], group: int = 0) -> tuple[list[int], list[int]]:
+    def distinct(self, rows: list[int], values: list[float] | None = None) -> tuple[list[int], list[int]]:
         """The first of each set of `rows` with equal prompt and completion, in order, and the size of each set.
 
-        With `group`, rows are equal only within `group` consecutive sequences: the rollouts of one prompt.
+        With `values`, one for each of the N sequences, these must be equal as well.
         """
         first: dict[tuple[object, ...], int] = {}
         counts: Counter[int] = Counter()
         for i in rows:
-            key = (i // group if group else 0, tuple(self.prompts[i].tolist()), tuple(self.completions[i].tolist()))
+            value = values[i] if values else 0
+            key = (value, tuple(self.prompts[i].tolist()), tuple(self.completions[i].tolist()))
             counts[first.setdefault(key, i)] += 1
         return list(counts), list(counts.values())
 

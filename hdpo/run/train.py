@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ def train_run(run: Run) -> Path:
     model = None if run.study.base_is_local else hub_commit(run.study.base_path, run.study.model.revision)
     commits = {"model": model, "data": trainer.task.commit}  # now: the hub's newest may be another at the end
     name = f"run {run.name} seed {run.seed}"
-    with lock(state / ".lock", name) if ranks.is_main() else nullcontext():
+    with ExitStack() as at_the_end:
+        if ranks.is_main():
+            at_the_end.callback(lock(state / ".lock", name).release)
         checkpoint = load_checkpoint(state, run.hash, learner.weights, learner.optimizer)
         round_into(trainer.policy, learner.weights)
         done = checkpoint.step if checkpoint else 0

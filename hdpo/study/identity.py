@@ -51,11 +51,15 @@ def _known_sha256(path: Path, changed: int) -> str:
     return sha256(path)
 
 
-def training_code(method: type, task: type) -> str:
-    """Hash of the code that decides a run's weights: comments, docstrings and layout do not count."""
+def training_code(method: type, task: type, trains_base: bool) -> str:
+    """Hash of the code that decides a run's weights: comments, docstrings and layout do not count.
+
+    With `trains_base`, the code that makes the study's base model is part of it.
+    """
+    start = ["hdpo.run.train", *(["hdpo.run.base_model"] if trains_base else [])]
     own = [kind.__module__ for kind in (*method.__mro__, *task.__mro__)]
-    own = [module for module in own if module.split(".")[0] not in ("builtins", "abc", "pydantic")]
-    return code_hash("hdpo.run.train", *own, within=(*WEIGHT_CODE, "hdpo.run.train", *map(_package, own)))
+    own = [module for module in own if not module.startswith(("builtins", "abc", "pydantic", "hdpo.study."))]
+    return code_hash(*start, *own, within=(*WEIGHT_CODE, *start, *map(_package, own)))
 
 
 def evaluation_code(task: type) -> str:

@@ -70,6 +70,6 @@ def as_name(key: str, value: Any) -> str:
             raise ValueError(f"{key}: {value!r} has more than six significant digits, too many for a run's name")
     else:
         text = str(value)
-    if not re.fullmatch(VALUE, text) or set(text) & set("=/{} ") or not text.isprintable():
+    if not re.fullmatch(VALUE, text) or not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", text) or set(text) == {"."}:
         raise ValueError(f"{key}: {text!r} cannot be part of a run's name")
     return text

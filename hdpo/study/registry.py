@@ -5,17 +5,18 @@ an entry point, group `hdpo.methods` or `hdpo.tasks`, that names a `Method` or a
 taken from a study file.
 """
 
+import math
 import re
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import isabstract
 from itertools import product
 from pkgutil import iter_modules
 from types import NoneType
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from hdpo.study.method import VALUE, Method
@@ -28,6 +29,7 @@ TASKS = {
     "openmathinstruct2": "hdpo.tasks.config:OpenMathInstruct2",
     "gsm8k": "hdpo.tasks.config:Gsm8k",
 }
+MOST_ARMS = 10_000  # of one entry of a study file
 
 
 @cache
@@ -51,6 +53,10 @@ def method_class(name: str) -> type[Method]:
         UserError: there is no such method; names the nearest one. Or an installed package's cannot be loaded.
     """
     found: type[Method] = _load("method", name, methods(), Method)
+    if isabstract(found):
+        raise UserError(
+            f"method {name}: its class {found.__name__} lacks {', '.join(sorted(found.__abstractmethods__))}"
+        )
     own = getattr(found, "name", None)
     if own != name:
         raise UserError(f"method {name}: its class {found.__name__} calls itself {own!r}; set name = {name!r}")
@@ -82,8 +88,10 @@ def expand(arm: Any) -> list[Method]:
         if key not in kind.model_fields:
             raise ValueError(f"{kind.name} has no parameter {nearest(str(key), kind.model_fields)}")
     levels = [value if isinstance(value, tuple | list) else (value,) for value in parameters.values()]
-    if any(not values for values in levels):
-        raise ValueError(f"{kind.name}: a swept parameter needs at least one value")
+    if not 0 < math.prod(map(len, levels)) <= MOST_ARMS:
+        raise ValueError(
+            f"{kind.name}: a sweep makes from 1 to {MOST_ARMS} runs, this one {math.prod(map(len, levels))}"
+        )
     try:
         return [kind.model_validate(dict(zip(parameters, values, strict=True))) for values in product(*levels)]
     except ValidationError as error:
@@ -125,19 +133,34 @@ def nearest(name: str, known: Any) -> str:
 
 
 def _typed(kind: type[Method], key: str, text: str) -> Any:
-    """A value from a run's name: YAML's reading of it, as a float where the parameter takes one."""
+    """A value from a run's name, as a float or a text where the parameter takes one."""
     if key not in kind.model_fields:
         raise ValueError(f"{kind.name} has no parameter {nearest(key, kind.model_fields)}")
     annotation = kind.model_fields[key].annotation
     kinds = {annotation, *get_args(annotation)} - {NoneType}
     if float in kinds or any(float in get_args(part) for part in kinds):
         return None if text == "null" else float(text)
-    return text if str in kinds else yaml.safe_load(text)
+    if str in kinds:
+        return text
+    return (
+        int(text) if re.fullmatch(r"\d{1,20}", text) else {"null": None, "true": True, "false": False}.get(text, text)
+    )
 
 
 def _with_installed(group: str, own: dict[str, str]) -> dict[str, str]:
-    """`own`, and the entry points of installed packages; the kit's own names cannot be taken."""
-    return {point.name: point.value for point in entry_points(group=group)} | own
+    """`own`, and the entry points of installed packages.
+
+    Raises:
+        UserError: a name is taken twice, or cannot be part of a run's name.
+    """
+    known = dict(own)
+    for point in entry_points(group=group):
+        if point.name == "base" or not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", point.name):
+            raise UserError(f"entry point {point.name!r} of {group}: not a name such as my-method, or taken by the kit")
+        if known.get(point.name, point.value) != point.value:
+            raise UserError(f"entry point {point.name!r} of {group}: {known[point.name]} has this name already")
+        known[point.name] = point.value
+    return known
 
 
 def _load(what: str, name: str, known: dict[str, str], base: type) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, field_validator, model_validator
 
-from hdpo.study.identity import content_hash, evaluation_code, files_hash, training_code, weights_hash
+from hdpo.study.identity import base_code, content_hash, evaluation_code, files_hash, training_code, weights_hash
 from hdpo.study.method import Method
 from hdpo.study.plain_yaml import read_yaml
 from hdpo.study.raw import find_places, refuse_old_form
@@ -91,6 +91,8 @@ class Study(Section):
             raise ValueError(f"model.implementation: small wants {wants}; write transformers")
         for method in self.methods:
             method.check(self)
+            if parse_run(method.run_name) != method:
+                raise ValueError(f"methods: {method.run_name} does not name its parameters exactly")
         if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
             raise ValueError(f"methods: {twice[0]} is listed twice")
         return self
@@ -143,10 +145,12 @@ class Study(Section):
 
     @property
     def base_hash(self) -> str:
-        """Identity of the base model's evaluation: its weights, or the config that trains them."""
-        trained = self.pretrain_hash if self.model.path is None else None
-        how = [self.model.dtype, self.model.implementation]
-        return content_hash([self.base_weights or self.base_path, self.model.revision, trained, how])
+        """Identity of the base model and of what it is asked: its weights, or the config and code that make them."""
+        asked = self.model_dump(mode="json", include={"task", "model", "train"})
+        train = {key: asked["train"][key] for key in ("max_response_tokens", "temperature", "backend")}
+        asked["model"].pop("path")
+        weights = self.base_weights or [self.base_path, self.pretrain_hash, base_code()]
+        return content_hash([weights, asked["task"], self.task_files, asked["model"], train])
 
     @property
     def pretrain_hash(self) -> str:
@@ -163,9 +167,8 @@ class Study(Section):
         Raises:
             UserError: `name` states no method with valid parameters, or the seed is negative.
         """
-        listed = {method.run_name: method for method in self.methods}
         try:
-            return Run(study=self, method=listed.get(name) or parse_run(name), seed=seed)
+            return Run(study=self, method=parse_run(name), seed=seed)
         except ValidationError as error:
             raise UserError(f"run {name!r}, seed {seed}: {first_problem(error)}") from error
 
@@ -208,7 +211,7 @@ class Run(Section):
     @property
     def code(self) -> str:
         """Hash of the code that decides the run's weights: comments, docstrings and layout do not count."""
-        return training_code(type(self.method), type(self.study.task))
+        return training_code(type(self.method), type(self.study.task), self.study.model.path is None)
 
     @property
     def folder(self) -> Path:

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,18 +140,25 @@ def remove(path: Path) -> None:
 
 
 def lock(path: Path, what: str) -> BaseFileLock:
-    """Hold the lock file at `path` until the returned lock is released or this process ends.
+    """Hold the lock file at `path` until the returned lock is released or this process ends, however it ends.
+
+    A file system without locks gives no protection; a line on stderr says so.
 
     Raises:
         UserError: another process holds it; names that process.
     """
     make_folder(path.parent)
-    held = FileLock(path, timeout=0)
+    held = FileLock(path, timeout=0, fallback_to_soft=False)  # a soft lock would outlive a killed owner
     try:
         held.acquire()
     except Timeout as error:
         owner = path.read_text(errors="replace")[:200].strip() or "another process"
         raise UserError(f"{what}: {owner} is working on it; wait for it or end it, then try again") from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and disk_error(error):
+            raise
+        print(f"hdpo: {path}: no locks here ({error}); start {what} only once", file=sys.stderr)
+        return held
     with contextlib.suppress(OSError):  # the name only helps the reader; a full disk must not stop us here
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
     return held

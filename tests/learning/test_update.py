@@ -78,7 +78,7 @@ def test_equal_rollouts_count_as_often_as_they_were_drawn(make_trainer):
     rows = [0, 1, 1, 1, 2, 3, 3, 3, 4, 5]
     drawn, index = rollouts.sequences.select(rows), rollouts.sequences.token_index(rows)
     repeated = Rollouts(drawn, rollouts.logp[index], rollouts.entropy[index])
-    assert drawn.distinct(list(range(10)), 10) == ([0, 1, 4, 5, 8, 9], [1, 3, 1, 3, 1, 1])
+    assert drawn.distinct(list(range(10))) == ([0, 1, 4, 5, 8, 9], [1, 3, 1, 3, 1, 1])
     twice = Demonstrations(*(part.select([0, 0, 1]) for part in (demonstrations.student, demonstrations.teacher)), 3, 9)
     advantages = torch.tensor([[1.0, -2, -2, -2, 0.5, 1.5, 1.5, 1.5, -1, 0.25]])
     found = gradients(trainer, repeated, advantages, twice)
@@ -100,12 +100,46 @@ def test_equal_rollouts_count_as_often_as_they_were_drawn(make_trainer):
     assert_same_gradients(found, {name: parameter.grad for name, parameter in policy.named_parameters()})
 
 
-def test_equal_rollouts_of_other_groups_are_not_taken_together(make_trainer):
+def test_equal_rollouts_with_other_advantages_are_not_taken_together(make_trainer):
     """The same problem may be drawn twice in a batch, and its groups then have other rewards and advantages."""
     one = sample(make_trainer(), count=1).sequences
     both = one.select([0, 1, 0, 1])
-    assert both.distinct([0, 1, 2, 3], 2) == ([0, 1, 2, 3], [1, 1, 1, 1])
-    assert both.distinct([0, 1, 2, 3], 4) == ([0, 1], [2, 2])
+    assert both.distinct([0, 1, 2, 3], [1.0, 2.0, 3.0, 2.0]) == ([0, 1, 2], [1, 2, 1])
+    assert both.distinct([0, 1, 2, 3]) == ([0, 1], [2, 2])
+
+
+def test_a_policy_loss_in_two_terms_is_the_loss_in_one(make_trainer):
+    """The second term trains on rows that the first has not seen: π_old is the policy before the update for both."""
+    trainer = make_trainer("grpo", train__log_gradient_norms=True)
+    rollouts = sample(trainer)
+    advantages = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    surrogate, caught = trainer.method.surrogate, []
+    for parts in ([advantages], [advantages.clamp_min(0), advantages.clamp_max(0)]):
+        trainer = make_trainer("grpo", train__log_gradient_norms=True)
+        for learn in trainer.updates():
+            for i, part in enumerate(parts):
+                learn.policy(surrogate, rollouts, part, name=f"part{i}")
+            caught.append([weight.grad.clone() for weight in trainer.learner.weights.values()])
+        assert trainer.log.updated["ratio_max"] == 1.0
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*caught, strict=True))
+
+
+def test_a_loss_that_ignores_advantages_reaches_rollouts_without_one_if_it_says_so(make_trainer):
+    norms = []
+    for all_rollouts in (False, True):
+        trainer = make_trainer("grpo")
+        for learn in trainer.updates():
+            learn.policy(lambda logp, *_: logp, sample(trainer), torch.zeros(4, 4), all_rollouts=all_rollouts)
+        norms.append(trainer.log.updated["grad_norm"])
+    assert norms[0] == 0 and norms[1] > 0
+
+
+def test_two_terms_of_one_name_are_refused(make_trainer):
+    trainer = make_trainer("grpo")
+    rollouts, learn = sample(trainer), next(trainer.updates())
+    learn.policy(trainer.method.surrogate, rollouts, torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="two terms of the loss are called 'policy'"):
+        learn.policy(trainer.method.surrogate, rollouts, torch.zeros(4, 4))
 
 
 def test_ratio_is_one_at_first_and_real_afterwards(make_trainer):

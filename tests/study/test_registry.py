@@ -98,7 +98,7 @@ def test_two_methods_share_a_name_only_if_they_are_equal(one, other):
         ("hdpo-frozen-0.1+top_k=64", r"write it hdpo-frozen-0\.1$"),
         ("hdpo-frozen-0.1+topk=8", r"hdpo has no parameter 'topk'; did you mean top_k\?"),
         ("grpo+clip=0.2+clip=0.3", r"write it grpo\+clip=0\.3"),
-        ("grpo+normalize_advantages=no", r"write it grpo\+normalize_advantages=false"),
+        ("grpo+normalize_advantages=no", r"normalize_advantages: Input should be a valid boolean"),
         ("grpo+clip", r"expected grpo, then"),
         ("hdpo-frozen-0.1; touch x", r"could not convert string to float"),
         ("../x", r"no method '\.\./x'"),
@@ -119,7 +119,7 @@ def test_names_that_state_no_run_are_refused(run, expected):
         ([{"method": "hdpo"}], r"methods: hdpo: distill_weight: Field required"),
         ([{"clip": 0.3}], r"expected a method's name, or a mapping such as \{method: hdpo"),
         ([7], r"expected a method's name"),
-        ([hdpo(distill_weight=[])], r"hdpo: a swept parameter needs at least one value"),
+        ([hdpo(distill_weight=[])], r"hdpo: a sweep makes from 1 to 10000 runs, this one 0"),
         ([hdpo(distill_weight=[0.1, 0.1])], r"methods: hdpo-frozen-0\.1 is listed twice"),
         ([hdpo(distill_weight=[0.0, -0.0])], r"methods: hdpo-frozen-0 is listed twice"),
         (["grpo", {"method": "grpo", "clip": 0.2}], r"methods: grpo is listed twice"),
@@ -178,4 +178,8 @@ def test_installed_packages_cannot_take_the_kits_names(monkeypatch):
         name, value = "grpo", "elsewhere:GRPO"
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point])
-    assert registry._with_installed("hdpo.methods", {"grpo": "own"}) == {"grpo": "own"}
+    with pytest.raises(UserError, match="entry point 'grpo' of hdpo.methods: own has this name already"):
+        registry._with_installed("hdpo.methods", {"grpo": "own"})
+    Point.name = "base"
+    with pytest.raises(UserError, match="entry point 'base' of hdpo.methods: not a name"):
+        registry._with_installed("hdpo.methods", {"grpo": "own"})

@@ -148,3 +148,31 @@ def test_a_runs_code_is_its_own_methods_and_what_that_uses(codes):
         assert (ROOT / "hdpo" / file).is_file()
         before, after = codes(), codes(file, "", "changed = 1\n")
         assert all(after[name] != before[name] for name in after), file
+
+
+def test_a_package_from_outside_counts_with_all_its_modules(tmp_path, monkeypatch):
+    """The method imports its loss from a module beside it, by a relative import."""
+    (tmp_path / "aside").mkdir()
+    for name, text in (("__init__", ""), ("method", "from .loss import f"), ("loss", "f = 1")):
+        (tmp_path / "aside" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forget()
+    first = code.code_hash("aside.method", within=("aside",))
+    (tmp_path / "aside/loss.py").write_text("f = 2")
+    forget()
+    assert code.code_hash("aside.method", within=("aside",)) != first
+    forget()
+
+
+def test_the_code_of_a_base_model_counts_for_runs_that_train_one(codes, make_study):
+    """The study of `codes` trains its base; weight decay of its base is decided in hdpo/run/base_model.py."""
+    assert make_study().model.path is None
+    first = codes()
+    changed = codes("run/base_model.py", "weight_decay=0.01", "weight_decay=0.02")
+    assert all(changed[name] != first[name] for name in first)
+
+
+def test_a_new_key_of_the_study_file_leaves_the_code_as_it_is(codes):
+    assert codes() == codes(
+        "study/schema.py", "class Hardware(Section):", "class Hardware(Section):\n    colour: int = 1\n"
+    )
