@@ -1,6 +1,7 @@
 # Makes what people read from the summary: tables, figures, theory, audit, verdicts, the PDF report and the web page.
 # Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, RESULTS, study) it uses.
 OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
+REFERENCE = [path for path in [f"results/reference/{study.name}/summary.csv"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]
 PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
@@ -118,6 +119,7 @@ rule statistics:
 
 rule check:
     input:
+        REFERENCE,
         RESULTS,
         rules.summary.output,
         rules.theory.output,

@@ -178,8 +178,8 @@ def test_installed_packages_cannot_take_the_kits_names(monkeypatch):
         name, value = "grpo", "elsewhere:GRPO"
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point])
-    with pytest.raises(UserError, match="entry point 'grpo' of hdpo.methods: own has this name already"):
+    with pytest.raises(UserError, match=r"entry point 'grpo' of hdpo.methods: own has this name already"):
         registry._with_installed("hdpo.methods", {"grpo": "own"})
     Point.name = "base"
-    with pytest.raises(UserError, match="entry point 'base' of hdpo.methods: not a name"):
+    with pytest.raises(UserError, match=r"entry point 'base' of hdpo.methods: not a name"):
         registry._with_installed("hdpo.methods", {"grpo": "own"})
