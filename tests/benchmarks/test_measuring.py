@@ -193,6 +193,7 @@ def test_without_a_gpu_the_gpu_part_says_so():
         gpu.measure(quick=False)
 
 
+@pytest.mark.slow
 def test_a_losss_peak_memory_follows_the_chunk_of_logits():
     """A chunk more of tokens costs next to nothing, each token more in a chunk two float32 rows of logits or more."""
 

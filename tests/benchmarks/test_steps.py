@@ -62,6 +62,7 @@ def test_phases_repeat_what_a_step_does(make_study, trained_base):
     assert trainer.log.updated["trained_tokens"] == 0 and trainer.log.updated["grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_two_versions_take_the_same_steps_in_turns(trained_base):
     """Here the other version is this one, so both draw the same tokens."""
     records = versions.take_steps({"new": ROOT, "old": ROOT}, str(trained_base), cliffs=2, steps=1)

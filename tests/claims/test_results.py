@@ -91,6 +91,7 @@ def test_a_difference_uses_the_seeds_that_both_sides_have(few):
     assert Results(few).contrasts("test", "greedy", [{"hdpo-frozen-0.1": 1, "grpo": -1}]) == [None]
 
 
+@pytest.mark.slow
 def test_nothing_run_gives_every_file_and_the_verdict_not_run(study, capsys):
     write_summary(study)
     write_tables(study)

@@ -66,6 +66,7 @@ def test_the_methods_parameters_and_code_are_part_of_a_runs_identity(folder):
     assert changed[4] == changed[5] != before[4] and changed[6] == before[6]  # HDPO does not use it
 
 
+@pytest.mark.slow
 def test_the_method_learns_the_task_and_its_results_are_summarised(folder):
     hdpo(folder, "train", "--run", "reinforce", "--seed", "1")
     hdpo(folder, "evaluate", "--run", "reinforce", "--seed", "1")

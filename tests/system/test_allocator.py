@@ -33,6 +33,7 @@ def page_faults(how: str, numbers: int) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
 @pytest.mark.parametrize("numbers", [1_000_000, 60_000_000])
 def test_memory_that_was_freed_is_used_again_without_the_system(numbers):

@@ -196,6 +196,7 @@ def test_stopped_killed_and_resumed_on_one_rank(tmp_path, monkeypatch):
     assert_close(*weights)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_of_two_processes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, hardware={"processes": 2})

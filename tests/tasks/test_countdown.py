@@ -139,6 +139,7 @@ def test_hint_answer_is_the_last_step_of_the_same_problem():
         assert whole.reward(a, a.hint) == 1.0
 
 
+@pytest.mark.slow
 def test_too_many_small_problems_are_refused_by_name():
     with pytest.raises(UserError, match=r"task.problems.test: .* size 2 do not exist"):
         countdown(task__mixture={2: 1.0}, task__problems__test=5000).problems("test")

@@ -41,6 +41,7 @@ def test_bad_input_is_one_line_and_exit_2(folder, capsys, monkeypatch, rows, cha
     assert not (folder / "results").exists()
 
 
+@pytest.mark.slow
 def test_damaged_and_empty_data_are_one_line(folder, capsys):
     (folder / "data").mkdir()
     pd.DataFrame(omi_rows(1))[:0].to_parquet("data/train_1M.parquet")

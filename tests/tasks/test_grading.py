@@ -173,6 +173,7 @@ def test_workers_serve_a_thread_too_and_end_with_the_pool(pool):
     assert not any(process.is_alive() for process in processes) and pool.workers == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc")
 def test_no_worker_outlives_a_killed_parent():
     """The idle worker sees the closed pipe, the stuck one dies of its timer."""

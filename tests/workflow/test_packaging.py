@@ -45,6 +45,7 @@ def test_a_command_without_its_extra_says_which(tmp_path, command):
     assert done.stderr == f'hdpo {command}: needs the extra "report"; pip install "hdpo[report]"\n'
 
 
+@pytest.mark.slow
 def test_a_math_task_without_its_extra_says_which(tmp_path):
     math = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["task"]
     done = without_extras(["prompts", str(write_study(tmp_path, task=math))])
@@ -52,6 +53,7 @@ def test_a_math_task_without_its_extra_says_which(tmp_path):
     assert done.stderr == 'hdpo prompts: needs the extra "math"; pip install "hdpo[math]"\n'
 
 
+@pytest.mark.slow
 def test_a_core_install_plans_trains_and_evaluates(tmp_path, monkeypatch, base_folder):
     monkeypatch.chdir(tmp_path)
     study = str(write_study(tmp_path, model__path=str(base_folder), train__steps=1, evaluate__every=1))

@@ -130,6 +130,7 @@ def test_every_scale_plans_the_jobs_of_its_arms(folder, scale, profile, trained)
     assert ("base" in jobs) == (study.model.path is None) and jobs["summary"] == jobs["report"] == jobs["page"] == 1
 
 
+@pytest.mark.slow
 def test_an_arm_with_a_parameter_of_its_own_is_planned(folder):
     """Its run's name holds a plus sign, which means something else in the workflow's pattern for names."""
     arms = ["grpo", {"method": "grpo", "clip": 0.3}, hdpo(top_k=8)]
