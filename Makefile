@@ -1,5 +1,5 @@
 # make reproduce   run the whole study of the small world: environment, every run, tables, figures, verdicts
-# make smoke       run every stage of the workflow in under a minute
+# make smoke       run every stage of the workflow in about two minutes
 # make test        run the quick tests
 # make test-all    run the slow tests as well
 # make lint        check style, types and the layers of the package

@@ -1,7 +1,7 @@
 # The whole study: base model → {GRPO} ∪ {HDPO: teacher × λ} × seeds → test → summary → report.
 #
 #   snakemake --cores all                                      the small world (config/small.yaml)
-#   snakemake --cores all --config study=config/smoke.yaml     every stage in under a minute
+#   snakemake --cores all --config study=config/smoke.yaml     every stage in about two minutes
 #
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
