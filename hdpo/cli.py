@@ -7,14 +7,17 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hdpo.study.study import Study, load_study
 from hdpo.system.allocator import keep_freed_memory
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
 from hdpo.system.files import disk_error
 from hdpo.system.interrupt import Interrupted
 from hdpo.system.launch import end_with_parent, is_rank, launch, may_speak
+
+if TYPE_CHECKING:
+    from hdpo.study.study import Study
 
 # Stages that need the study alone: module, function, help.
 STAGES = {
@@ -141,7 +144,7 @@ def _fail(line: str, code: int, who: str = "hdpo") -> int:
     return code
 
 
-def _join_ranks(study: Study) -> None:
+def _join_ranks(study: "Study") -> None:
     from hdpo.system import ranks
 
     end_with_parent()
@@ -152,7 +155,9 @@ def _join_ranks(study: Study) -> None:
 
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
-    """Stages import what they need, so that `hdpo --help` stays quick."""
+    """Stages import what they need, and the study is imported here, so that `hdpo --help` stays quick."""
+    from hdpo.study.study import load_study
+
     study = load_study(options.study)
     runs_model = options.command in ("train", "evaluate")
     computes = runs_model or options.command == "base"
