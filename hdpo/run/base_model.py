@@ -60,17 +60,22 @@ def initial_model(out: Path, config: Pretrain, vocabulary: int, max_length: int,
 def draw_example(rng: random.Random, config: Pretrain) -> tuple[str, str]:
     """A (prompt, response) pair on a problem of the training split only.
 
-    Plain: the response is a random chain of the problem. Privileged: the prompt shows the reference chain or its
-    last step, the response is the chain rewritten, so that the hint is understood rather than copied.
+    Plain: the response is a random chain of the problem, or of another one where the size is astray. Privileged: the
+    prompt shows the reference chain or its last step, the response is the chain rewritten, so that the hint is
+    understood rather than copied.
     """
     kind = rng.random()
     privileged = kind < config.hint_share + config.answer_hint_share
     sizes, weights = zip(*(config.hint_mixture if privileged else config.mixture).items(), strict=True)
+    size = rng.choices(sizes, weights)[0]
     while True:
-        chain = draw_chain(rng, rng.choices(sizes, weights)[0])
+        chain = draw_chain(rng, size)
         if split_of(chain.numbers, chain.target) == "train":
             break
+        size = rng.choices(sizes, weights)[0]
     prompt = student_prompt(chain.numbers, chain.target)
+    if not privileged and size in config.astray:
+        chain = draw_chain(rng, size)
     if privileged:
         prompt = privileged_prompt(prompt, hint_text(chain, "solution" if kind < config.hint_share else "answer"))
     return prompt, rewrite(rng, chain).text() + " <eos>"

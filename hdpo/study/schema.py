@@ -68,6 +68,7 @@ class Pretrain(Section):
     hint_mixture: Mixture  # in privileged ones
     hint_share: Share  # sequences that see the whole reference chain
     answer_hint_share: Share  # sequences that see its last step only
+    astray: tuple[int, ...] = ()  # sizes whose plain sequences carry another problem's chain: the form, not the way
 
     @model_validator(mode="after")
     def _shares(self) -> "Pretrain":
