@@ -11,6 +11,7 @@
 from pathlib import Path
 
 from hdpo.run.workflow import (
+    base_outcomes,
     explain_full_disk,
     extra_results,
     hold_study,
@@ -105,6 +106,7 @@ rule train:
 rule evaluate:
     input:
         tested_weights(study),
+        base_outcomes(study),
         study=STUDY,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
@@ -120,7 +122,7 @@ rule evaluate:
         runtime=study.hardware.minutes,
     params:
         hash=identity(study),
-        test=(study.evaluate.test_samples, study.task.problems.test),
+        test=(study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.problems.test),
         code=study.evaluation_code,
     shell:
         "hdpo evaluate {input.study:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"

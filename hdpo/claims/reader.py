@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hdpo.run.outcomes import schema
+from hdpo.run.outcomes import DETAILS, schema
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
@@ -47,6 +47,16 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
+class Counted(Outcomes):
+    """Outcomes of one evaluation, [Q], with the counts of all its samples: also of those beyond n."""
+
+    difficulty: np.ndarray
+    tries: np.ndarray
+    hits: np.ndarray
+    details: dict[str, np.ndarray]  # what else is known of the samples (`hdpo.run.outcomes.DETAILS`), [Q] each
+
+
+@dataclass(frozen=True)
 class Curve:
     """Evaluations of one split during training: E steps, outcomes with a leading E."""
 
@@ -68,24 +78,37 @@ class Reader:
     def __init__(self, study: Study) -> None:
         self.study = study
 
-    def final(self, run: str, seed: int) -> Outcomes | None:
+    def final(self, run: str, seed: int) -> Counted | None:
         """Outcomes of a run's final weights, or of the base model's, on the test problems: [Q], [Q, n]."""
         path = self.study.root / "eval" / run / f"seed{seed}.parquet"
         if not path.exists():
             return None
         verify_files(path.with_suffix(".json"), path.name)
         n = self.study.evaluate.test_samples
-        return _outcomes(path, self._table(path, run, seed, ("test",), n), self.problems["test"], n)
+        table = self._table(path, run, seed, {"test": n})
+        return _outcomes(path, table.filter(pc.equal(table["split"], "test")), self.problems["test"], n)
+
+    def start(self) -> dict[str, Counted] | None:
+        """Outcomes of the base model, which is step 0 of every run, by split (`TRAINING_SPLITS`)."""
+        path, n = self.study.root / "eval" / BASE_RUN / "seed0.parquet", self.study.evaluate.samples
+        if not path.exists():
+            return None
+        verify_files(path.with_suffix(".json"), path.name)
+        table = self._table(path, BASE_RUN, 0, dict.fromkeys(TRAINING_SPLITS, n))
+        return {
+            split: _outcomes(path, table.filter(pc.equal(table["split"], split)), self.problems[split], n)
+            for split in TRAINING_SPLITS
+        }
 
     def training(self, run: str, seed: int) -> dict[str, Curve] | None:
-        """Evaluations during training, by split (`TRAINING_SPLITS`)."""
+        """Evaluations during training, after step 0, by split (`TRAINING_SPLITS`)."""
         path = self.study.run(run, seed).folder / "evals.parquet"
         if not path.exists():
             return None
         verify_files(path.parent / "run.json", path.name)
         n, total, every = self.study.evaluate.samples, self.study.train.steps, self.study.evaluate.every
-        table = self._table(path, run, seed, TRAINING_SPLITS, n)
-        steps = sorted({*range(0, total, every), total})
+        table = self._table(path, run, seed, dict.fromkeys(TRAINING_SPLITS, n))
+        steps = sorted({*range(every, total, every), total})
         curves = {}
         for split in TRAINING_SPLITS:
             part = table.filter(pc.equal(table["split"], split))
@@ -127,15 +150,14 @@ class Reader:
     def _task(self) -> Task:
         return self.study.task.load(self.study)
 
-    def _table(self, path: Path, run: str, seed: int, splits: Sequence[str], n: int) -> pa.Table:
-        """The file's columns, once its metadata says that they belong here."""
+    def _table(self, path: Path, run: str, seed: int, samples: dict[str, int]) -> pa.Table:
+        """The file's columns, once its metadata says that they belong here; `samples` of a problem by split."""
         try:
             table = pq.read_table(path)
             metadata = json.loads((table.schema.metadata or {})[b"hdpo"])
-            stated = {key: metadata[key] for key in ("run", "seed", "run_hash", "samples")}
-            problems = dict(metadata["problems"])
-            columns = schema(with_steps=len(splits) > 1)
-            table = table.select(columns.names).cast(columns)
+            stated = {key: metadata[key] for key in ("run", "seed", "run_hash")}
+            stated["samples"], problems = dict(metadata["samples"]), dict(metadata["problems"])
+            table = table.select(schema().names).cast(schema())
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged, or not outcomes as this version writes them; evaluate again") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -143,9 +165,9 @@ class Reader:
         _same(path, "run", f"{stated['run']} seed {stated['seed']}", f"{run} seed {seed}")
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", stated["run_hash"], expected)
-        for split in splits:
+        for split, n in samples.items():
             _same(path, f"{split} problem set", problems.get(split), self._hashes[split])
-        _same(path, "number of samples per problem", stated["samples"], n)
+            _same(path, "number of samples per problem", stated["samples"].get(split), n)
         return table
 
 
@@ -154,7 +176,7 @@ def _same(path: Path, what: str, found: Any, expected: Any) -> None:
         raise UserError(f"{path}: its {what} is {found}, this study's is {expected}; delete the file and run again")
 
 
-def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Outcomes:
+def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Counted:
     """Rows of one split and step as arrays in the order of `ids`."""
     position = {name: i for i, name in enumerate(ids)}
     rows = [position.get(name, -1) for name in table["problem"].to_pylist()]
@@ -162,12 +184,15 @@ def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Outc
         raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
     order = np.argsort(rows)
     greedy, lists = np.array(table["greedy"].to_pylist()), table["samples"].to_pylist()
-    if any(outcomes is None or len(outcomes) != n for outcomes in lists):
+    if any(outcomes is None or len(outcomes) < n for outcomes in lists):
         raise UserError(f"{path}: does not hold {n} samples for every problem")
-    samples = np.array(lists)
-    if not (np.isin(samples, (0, 1)).all() and np.isin(greedy, (0, 1)).all()):
+    if not all(np.isin(outcomes, (0, 1)).all() for outcomes in (greedy, *lists)):
         raise UserError(f"{path}: outcomes must be 0 or 1")
-    return Outcomes(greedy[order].astype(np.int8), samples[order].astype(np.int8))
+    samples = np.array([outcomes[:n] for outcomes in lists], dtype=np.int8)
+    tries, hits = np.array([(len(outcomes), sum(outcomes)) for outcomes in lists]).T
+    more = {name: table[name].to_numpy()[order] for name in ("difficulty", *DETAILS)}
+    greedy, difficulty = greedy[order].astype(np.int8), more.pop("difficulty")
+    return Counted(greedy, samples[order], difficulty, tries[order], hits[order], more)
 
 
 def extra_seeds(study: Study) -> dict[str, tuple[int, ...]]:

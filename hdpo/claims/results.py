@@ -8,8 +8,8 @@ Protocols say which weights are scored on which problems:
               and optimistic, because the maximum of noisy numbers is above their common mean
     selected  per metric and seed, the evaluation that is best on the development problems
 
-Only evaluations after step 0 are candidates for `best` and `selected`; the earliest wins a tie. The base model is
-scored by `test` alone. The paper's "pass@1" is greedy accuracy, so `greedy` is what compares with it.
+The base model is no candidate for `best` and `selected`; the earliest evaluation wins a tie. The base model is scored
+by `test` alone. The paper's "pass@1" is greedy accuracy, so `greedy` is what compares with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ class Results:
             return scores
         deciding = "development" if protocol == "selected" else "validation"
         for (run, seed), curves in self.training.items():
-            chosen = -1 if protocol == "last" else 1 + int(np.argmax(curves[deciding].means(metric)[1:]))  # not step 0
+            chosen = -1 if protocol == "last" else int(np.argmax(curves[deciding].means(metric)))
             scores.setdefault(run, {})[seed] = curves["validation"].outcomes.score(metric)[chosen]
         return scores
 
@@ -208,7 +208,7 @@ def _status(results: Results, run: str, seeds: int) -> str:
 
 def config_hash(study: Study, run: str) -> str:
     """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
-    test = [study.evaluate.test_samples, study.task.model_dump(mode="json")]
+    test = [study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.model_dump(mode="json")]
     if run == BASE_RUN:
         return content_hash([study.base_hash, test])
     resolved = study.run(run, 0).resolved

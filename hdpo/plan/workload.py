@@ -135,7 +135,7 @@ def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
     rollout = draw(train.prompts_per_step, train.rollouts_per_prompt)
     return Workload(
         steps=train.steps,
-        evaluations=math.ceil(train.steps / evaluate.every) + 1,  # before the first step, …, after the last
+        evaluations=math.ceil(train.steps / evaluate.every),
         rollout=rollout,
         privileged=privileged,
         evaluation=(draw(evaluated, 1), draw(evaluated, evaluate.samples)),

@@ -58,7 +58,7 @@ def curve_selection(results: Results) -> pd.DataFrame:
             curves = [curve for (name, _), curve in results.training.items() if name == run]
             if not curves:
                 continue
-            pairs = [(c["validation"].means(metric)[1:], c["development"].means(metric)[1:]) for c in curves]
+            pairs = [(c["validation"].means(metric), c["development"].means(metric)) for c in curves]
             evaluations = pairs[0][0].size
             noise = _mean([noise_sd(validation) ** 2 for validation, _ in pairs]) ** 0.5
             row = {"run": run, "metric": metric, "seeds": len(curves), "evaluations": evaluations}

@@ -8,8 +8,14 @@ from hdpo.study.study import BASE_RUN
 
 
 def learning_frame(results: Results) -> pd.DataFrame:
-    """Validation scores during training: run, seed, metric, step, value."""
+    """Validation scores during training: run, seed, metric, step, value. Every run starts from the base model's."""
+    start = results.reader.start()
     rows = [
+        {"run": run, "seed": seed, "metric": metric, "step": 0, "value": start["validation"].score(metric).mean()}
+        for run, seed in (results.training if start else ())
+        for metric in unbiased_metrics(results.study)
+    ]
+    rows += [
         {"run": run, "seed": seed, "metric": metric, "step": step, "value": value}
         for (run, seed), curves in results.training.items()
         for metric in unbiased_metrics(results.study)

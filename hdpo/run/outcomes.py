@@ -1,51 +1,28 @@
-"""Outcomes: one greedy answer and n sampled ones of each problem, right or wrong, and the Parquet file they go to."""
+"""The Parquet file of outcomes: one greedy answer and n sampled ones of each problem, right or wrong."""
 
 import json
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdpo.system.files import write_atomic
-from hdpo.tasks import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import torch
 
-    from hdpo.sampling.sampler import Sampler
-    from hdpo.sampling.vllm_sampler import VllmSampler
-    from hdpo.tasks.scoring import Scorer
-
-
-def evaluate(
-    scorer: "Scorer",
-    sampler: "Sampler | VllmSampler",
-    problems: Sequence[Problem],
-    samples: int,
-    temperature: float,
-    random: "torch.Generator",
-) -> list[dict[str, Any]]:
-    """One row per problem: the greedy outcome, and the n sampled outcomes in draw order."""
-    from hdpo.model.tokenizer import encode
-
-    prompts = encode(scorer.tokenizer, [scorer.task.student_prompt(problem) for problem in problems])
-    greedy = scorer.judge(problems, sampler.sample(prompts, 1, 0.0).sequences.completions).rewards
-    sampled = sampler.sample(prompts, samples, temperature, random).sequences.completions
-    rewards = scorer.judge(problems, sampled).rewards
-    return [
-        {"problem": problem.id, "difficulty": problem.difficulty, "greedy": first, "samples": others}
-        for problem, first, others in zip(problems, greedy[:, 0].int().tolist(), rewards.int().tolist(), strict=True)
-    ]
+# Columns beside right and wrong, over the samples: distinct correct texts, repetitions of y*, and the means of the
+# length in tokens and of the entropy of a token in nats.
+DETAILS = ("distinct", "echoes", "length", "entropy")
 
 
-def schema(with_steps: bool) -> "pa.Schema":
-    """The columns and types of an outcomes file; `with_steps`: of evaluations during training."""
+def schema() -> "pa.Schema":
+    """The columns and types of an outcomes file. `step` counts the training steps of the evaluated weights."""
     import pyarrow as pa
 
-    steps = {"step": pa.int32(), "split": pa.string()} if with_steps else {}
-    outcomes = {"greedy": pa.int8(), "samples": pa.list_(pa.int8())}
-    return pa.schema(steps | {"problem": pa.string(), "difficulty": pa.int32()} | outcomes)
+    problem = {"step": pa.int32(), "split": pa.string(), "problem": pa.string(), "difficulty": pa.int32()}
+    outcomes = {"greedy": pa.int8(), "samples": pa.list_(pa.int8()), "distinct": pa.int16(), "echoes": pa.int16()}
+    outcomes |= {"length": pa.float32(), "entropy": pa.float32()}
+    return pa.schema(problem | outcomes)
 
 
 def write_outcomes(path: Path, rows: list[dict[str, Any]], metadata: dict[str, Any]) -> None:
@@ -58,9 +35,10 @@ def write_outcomes(path: Path, rows: list[dict[str, Any]], metadata: dict[str, A
     import pyarrow.json
     import pyarrow.parquet as pq
 
-    columns = schema(with_steps="step" in rows[0])
+    columns = schema()
     lines = "\n".join(map(json.dumps, rows)).encode()
-    parsed = pa.json.read_json(BytesIO(lines), parse_options=pa.json.ParseOptions(explicit_schema=columns))
+    options = pa.json.ParseOptions(explicit_schema=columns)
+    parsed = pa.json.read_json(BytesIO(lines), parse_options=options) if rows else columns.empty_table()
     stated = {b"hdpo": json.dumps(metadata, sort_keys=True).encode()}
     table = parsed.select(columns.names).replace_schema_metadata(stated)
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))

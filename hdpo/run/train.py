@@ -17,7 +17,8 @@ from hdpo.model.loading import hub_commit
 from hdpo.plan.memory import require_gpu_memory
 from hdpo.run.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
 from hdpo.run.metrics import MetricsFile
-from hdpo.run.outcomes import evaluate, read_outcomes, write_outcomes
+from hdpo.run.outcomes import read_outcomes, write_outcomes
+from hdpo.run.score import evaluate_splits
 from hdpo.study.study import Run
 from hdpo.system import ranks
 from hdpo.system.files import lock, remove, write_atomic, write_record
@@ -25,7 +26,6 @@ from hdpo.system.finite import located
 from hdpo.system.interrupt import Interrupted, stop_signals
 from hdpo.system.progress import progress
 from hdpo.system.provenance import provenance
-from hdpo.system.rng import generator
 from hdpo.tasks import TRAINING_SPLITS, problem_set_hash
 
 
@@ -64,8 +64,8 @@ def train_run(run: Run) -> Path:
             bar = progress(range(done, steps), name, shown=ranks.is_main())
             for step in bar:
                 with located(f"{name} step {step}"):
-                    if step % run.study.evaluate.every == 0:
-                        evals += evaluate_during_training(trainer, step)
+                    if step and step % run.study.evaluate.every == 0:
+                        evals += _evaluate(trainer, step)
                     record = trainer.step(step)
                     metrics.write(record)
                 figures = {"reward": f"{record['reward']:.3f}", "cliffs": record["cliffs"]}
@@ -76,7 +76,7 @@ def train_run(run: Run) -> Path:
                 if stopped:
                     raise Interrupted(stopped, f"{name}: stopped after step {step + 1} of {steps} and saved")
         with located(f"{name} step {steps}"):
-            evals += evaluate_during_training(trainer, steps)
+            evals += _evaluate(trainer, steps)
         seconds = round(time.perf_counter() - began, 1)
         record = {"processes": ranks.size(), "resumed_after_step": done, "seconds": seconds, "hub_commits": commits}
         _hand_over(trainer, evals, started | record)
@@ -92,15 +92,10 @@ def _announce(run: Run, name: str, done: int) -> None:
         print(f"{name}: the code has changed since {others[-1]}; training starts anew", flush=True)
 
 
-def evaluate_during_training(trainer: Trainer, step: int) -> list[dict[str, Any]]:
-    """Score the policy after `step` steps on development and validation problems."""
-    run, rows = trainer.run, []
-    for split in TRAINING_SPLITS:
-        random = generator(run.seed, f"evaluate {split}", step, trainer.policy.device)
-        problems, samples = trainer.task.problems(split), run.study.evaluate.samples
-        outcomes = evaluate(trainer.scorer, trainer.sampler, problems, samples, run.study.train.temperature, random)
-        rows += [{"step": step, "split": split} | outcome for outcome in outcomes]
-    return rows
+def _evaluate(trainer: Trainer, step: int) -> list[dict[str, Any]]:
+    return evaluate_splits(
+        trainer.run.study, trainer.run.seed, step, trainer.scorer, trainer.sampler, trainer.policy.device
+    )
 
 
 def _save(trainer: Trainer, step: int, evals: list[dict[str, Any]]) -> None:
@@ -143,8 +138,9 @@ def save_policy(trainer: Trainer, folder: Path) -> None:
 
 def _write_evals(trainer: Trainer, out: Path, evals: list[dict[str, Any]]) -> None:
     run, hashes = trainer.run, {split: problem_set_hash(trainer.task.problems(split)) for split in TRAINING_SPLITS}
-    metadata = {"run": run.name, "seed": run.seed, "run_hash": run.hash, "samples": run.study.evaluate.samples}
-    write_outcomes(out, evals, metadata | {"problems": hashes})
+    samples = dict.fromkeys(TRAINING_SPLITS, run.study.evaluate.samples)
+    metadata = {"run": run.name, "seed": run.seed, "run_hash": run.hash, "problems": hashes, "samples": samples}
+    write_outcomes(out, evals, metadata)
 
 
 def _tokens(metrics: Path) -> dict[str, int]:

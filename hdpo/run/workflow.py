@@ -76,6 +76,16 @@ def tested_weights(study: Study) -> Callable[..., list[str]]:
     return of
 
 
+def base_outcomes(study: Study) -> Callable[..., list[str]]:
+    """Of wildcards run and seed: the base model's outcomes, where a test tries its unsolved problems more often."""
+
+    def of(wildcards) -> list[str]:
+        asked = study.evaluate.conversion_samples is not None and wildcards.run != BASE_RUN
+        return [str(study.root / "eval" / BASE_RUN / "seed0.parquet")] if asked else []
+
+    return of
+
+
 def hold_study(study: Study) -> None:
     """Lock the study's results for as long as this process lives, or end it with one line and exit code 2.
 

@@ -11,7 +11,7 @@ from hdpo.system.files import json_sha256, sha256
 # What decides a run's weights, beside the modules of its method and of its task.
 WEIGHT_CODE = (
     *("hdpo.methods", "hdpo.learning", "hdpo.model", "hdpo.sampling", "hdpo.tasks"),
-    *("hdpo.system.rng", "hdpo.system.ranks", "hdpo.run.outcomes"),
+    *("hdpo.system.rng", "hdpo.system.ranks", "hdpo.run.score"),
 )
 
 
@@ -56,7 +56,7 @@ def training_code(method: type, task: type, trains_base: bool) -> str:
 
     With `trains_base`, the code that makes the study's base model is part of it.
     """
-    start = ["hdpo.run.train", *(["hdpo.run.base_model"] if trains_base else [])]
+    start = ["hdpo.learning.trainer", "hdpo.run.score", *(["hdpo.run.base_model"] if trains_base else [])]
     own = [kind.__module__ for kind in (*method.__mro__, *task.__mro__)]
     own = [module for module in own if not module.startswith(("builtins", "abc", "pydantic", "hdpo.study."))]
     return code_hash(*start, *own, within=(*WEIGHT_CODE, *start, *map(_package, own)))

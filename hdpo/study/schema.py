@@ -110,6 +110,7 @@ class Evaluate(Section):
     every: Count  # steps between evaluations during training
     samples: Count  # n per problem during training
     test_samples: Count  # n per problem at the end
+    conversion_samples: Count | None = None  # tries at the end on problems that the base never solves in as many
     ks: tuple[Count, ...] = (1, 4, 8)
 
     @model_validator(mode="after")
@@ -119,6 +120,8 @@ class Evaluate(Section):
         for name in ("samples", "test_samples"):
             if max(self.ks) > getattr(self, name):
                 raise ValueError(f"{name} is {getattr(self, name)}, but pass@{max(self.ks)} needs that many samples")
+        if self.conversion_samples is not None and self.conversion_samples < self.test_samples:
+            raise ValueError(f"conversion_samples is below test_samples, {self.test_samples}: give at least as many")
         return self
 
 

@@ -56,6 +56,7 @@ class Countdown(TaskConfig):
     name: Literal["countdown"]
     seed: Natural  # of the problem set, not of a run
     mixture: Mixture  # share of each problem size k
+    evaluation_mixture: Mixture | None = None  # the same among all but training problems; null: as `mixture`
 
     def load(self, study: "Study") -> "CountdownTask":
         return CountdownTask(self)
@@ -80,7 +81,8 @@ class CountdownTask(Task):
         total = getattr(self.config.problems, split)
         rng = random.Random(f"{self.config.seed}/{split}")
         drawn: dict[str, Problem] = {}
-        for k, count in _apportion(self.config.mixture, total).items():
+        mixture = (split != "train" and self.config.evaluation_mixture) or self.config.mixture
+        for k, count in _apportion(mixture, total).items():
             wanted, misses = len(drawn) + count, 0
             while len(drawn) < wanted:
                 chain = draw_chain(rng, k)
@@ -91,7 +93,7 @@ class CountdownTask(Task):
                     if misses > 200 * (count + 1000):
                         raise UserError(
                             f"task.problems.{split}: {count} distinct problems of size {k} do not exist in this split;"
-                            f" lower task.mixture[{k}] or task.problems.{split}"
+                            f" lower the share of size {k} or task.problems.{split}"
                         )
                     continue
                 drawn[name] = Problem(name, student_prompt(*problem), hint_text(chain, self.config.hint), difficulty=k)

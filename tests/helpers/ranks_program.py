@@ -13,7 +13,7 @@ from hdpo.learning.trainer import Trainer
 from hdpo.methods.hdpo import HDPO
 from hdpo.model import forward
 from hdpo.run.checkpoint import EVALS, METRICS, load_checkpoint, save_checkpoint
-from hdpo.run.outcomes import evaluate
+from hdpo.run.score import evaluate
 from hdpo.run.train import save_policy
 from hdpo.study.study import load_study
 from hdpo.system import ranks

@@ -47,7 +47,11 @@ def write_final(
 ) -> Path:
     """Outcomes on the test problems: greedy [Q], samples [Q, n]; `falsified` changes what the file states."""
     path = study.root / "eval" / run / f"seed{seed}.parquet"
-    _write(study, path, run, seed, ("test",), {("test", 0): (greedy, samples)}, False, falsified)
+    outcomes = {("test", 0): (greedy, samples)}
+    if run == "base":  # it is step 0 of every run
+        rng = np.random.default_rng(8)
+        outcomes |= {(split, 0): _draw(study, split, 0.0, SAMPLES, rng) for split in ("development", "validation")}
+    _write(study, path, run, seed, outcomes, falsified)
     write_record(path.with_suffix(".json"), {"run": run, "seed": seed, "code": study.evaluation_code}, [path])
     return path
 
@@ -55,7 +59,7 @@ def write_final(
 def write_training(study: Study, run: str, seed: int, outcomes: dict) -> Path:
     """Outcomes during training, {(split, step): (greedy [Q], samples [Q, n])}."""
     path = study.run(run, seed).folder / "evals.parquet"
-    _write(study, path, run, seed, ("development", "validation"), outcomes, True, None)
+    _write(study, path, run, seed, outcomes, None)
     seal(study, run, seed)
     return path
 
@@ -100,7 +104,7 @@ def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str
             write_final(study, run, seed, *_draw(study, "test", 0.12 + gain, TEST_SAMPLES, rng))
             outcomes = {
                 (split, step): _draw(study, split, 0.12 * step / STEPS + gain, SAMPLES, rng)
-                for step in range(0, STEPS + 1, EVERY)
+                for step in range(EVERY, STEPS + 1, EVERY)
                 for split in ("development", "validation")
             }
             write_training(study, run, seed, outcomes)
@@ -114,19 +118,20 @@ def _draw(study: Study, split: str, gain: float, n: int, rng: np.random.Generato
     return (rng.random(count) < chance).astype(int), (rng.random((count, n)) < chance[:, None]).astype(int)
 
 
-def _write(study, path, run, seed, splits, outcomes, with_steps, falsified) -> None:
+def _write(study, path, run, seed, outcomes, falsified) -> None:
     task = study.task.load(study)
-    rows, n = [], 0
+    rows, n = [], {}
     for (split, step), (greedy, samples) in outcomes.items():
-        n = samples.shape[1]
+        n[split] = samples.shape[1]
         for problem, right, drawn in zip(task.problems(split), greedy, samples, strict=True):
-            row = {"problem": problem.id, "difficulty": problem.difficulty, "greedy": int(right)}
-            rows.append(({"step": step, "split": split} if with_steps else {}) | row | {"samples": drawn.tolist()})
+            row = {"step": step, "split": split, "problem": problem.id, "difficulty": problem.difficulty}
+            row |= {"greedy": int(right), "samples": drawn.tolist(), "distinct": int(drawn.any()), "echoes": 0}
+            rows.append(row | {"length": 9.0, "entropy": 0.5})
     metadata = {
         "run": run,
         "seed": seed,
         "run_hash": study.base_hash if run == "base" else study.run(run, seed).hash,
-        "problems": {split: problem_set_hash(task.problems(split)) for split in splits},
+        "problems": {split: problem_set_hash(task.problems(split)) for split in n},
         "samples": n,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
