@@ -208,7 +208,7 @@ def _status(results: Results, run: str, seeds: int) -> str:
 
 def config_hash(study: Study, run: str) -> str:
     """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
-    test = [study.evaluate.test_samples, study.task.model_dump(mode="json")]
+    test = [study.evaluate.test_samples, study.task.described]
     if run == BASE_RUN:
         return content_hash([study.base_hash, test])
     resolved = study.run(run, 0).resolved

@@ -146,11 +146,11 @@ class Study(Section):
     @property
     def base_hash(self) -> str:
         """Identity of the base model and of what it is asked: its weights, or the config and code that make them."""
-        asked = self.model_dump(mode="json", include={"task", "model", "train"})
+        asked = self.model_dump(mode="json", include={"model", "train"})
         train = {key: asked["train"][key] for key in ("max_response_tokens", "temperature", "backend")}
         asked["model"].pop("path")
         weights = self.base_weights or [self.base_path, self.pretrain_hash, base_code()]
-        return content_hash([weights, asked["task"], self.task_files, asked["model"], train])
+        return content_hash([weights, self.task.described, self.task_files, asked["model"], train])
 
     @property
     def pretrain_hash(self) -> str:
@@ -193,7 +193,7 @@ class Run(Section):
     def resolved(self) -> dict[str, Any]:
         """The configuration that decides the run's weights and its evaluations during training; nothing else."""
         study = self.study.model_dump(mode="json")
-        kept = {key: study[key] for key in ("task", "model", "train")}
+        kept = {"task": self.study.task.described, "model": study["model"], "train": study["train"]}
         kept["task"]["problems"].pop("test")
         if self.study.task_files is not None:
             kept["task"]["files"] = self.study.task_files
