@@ -191,10 +191,16 @@ class Run(Section):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration that decides the run's weights and its evaluations during training; nothing else."""
+        """The configuration that decides the bytes that the run publishes; nothing else.
+
+        In are keys of `train` that change rounding (`micro_batch_tokens`, `gradient_checkpointing`) or metrics
+        (`log_gradient_norms`), and of `evaluate` those of evaluations during training. Out are what a kill costs
+        (`checkpoint_every`), what comes after training, `hardware` (a run may go on where there are other GPUs), the
+        study's name and its other runs, and folders, where the content of what lies there is known.
+        """
         study = self.study.model_dump(mode="json")
         kept = {"task": self.study.task.described, "model": study["model"], "train": study["train"]}
-        kept["task"]["problems"].pop("test")
+        del kept["task"]["problems"]["test"], kept["train"]["checkpoint_every"]
         if self.study.task_files is not None:
             kept["task"]["files"] = self.study.task_files
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}
