@@ -1,5 +1,7 @@
 """The trainer: the same prompts and rollouts for every method of a seed, and weights that move only in an update."""
 
+import json
+
 import torch
 
 from hdpo.system.rng import draw_prompts
@@ -43,3 +45,20 @@ def test_a_method_may_draw_and_sample_more_than_once_in_a_step(make_trainer):
     record = timeless(trainer.log.record(0))
     assert record["reward"] == float(rewards.mean())
     assert record["tokens"]["rollout"] == len(first.logp) + len(second.logp)
+
+
+def test_a_step_without_an_update_is_logged_without_losses(make_trainer, monkeypatch):
+    trainer = make_trainer("grpo", train__log_gradient_norms=False)
+    usual = trainer.step(0)
+
+    def only_look(self, trainer):
+        problems = trainer.draw()
+        trainer.score(problems, trainer.sample(problems))
+
+    monkeypatch.setattr(type(trainer.method), "step", only_look)
+    seen = json.loads(json.dumps(trainer.step(1)))
+    assert usual.keys() - seen.keys() == {"policy_loss"} and seen.keys() < usual.keys()
+    assert [seen[name] for name in ("loss", "grad_norm", "ratio_mean", "learning_rate")] == [None] * 4
+    assert 0 <= seen["reward"] <= 1 and seen["tokens"]["rollout"] > seen["tokens"]["trained"] == 0
+    monkeypatch.setattr(type(trainer.method), "step", lambda self, trainer: None)
+    assert trainer.step(2)["reward"] is None
