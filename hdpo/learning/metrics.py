@@ -60,6 +60,7 @@ class StepLog:
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.phases = dict.fromkeys(PHASES, 0.0)
+        self.draws = 0  # of problems
         self.rollouts: list[Rollouts] = []
         self.judged: list[Judged] = []
         self.demonstrations: list[Demonstrations] = []
