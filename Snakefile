@@ -6,7 +6,8 @@
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
 # docstrings do not count): an edit makes a stage again, and no other.
-# Every rule calls the `hdpo` command, so you can run each stage by hand. Training keeps its checkpoints in
+# Every rule calls the `hdpo` command, so you can run each stage by hand. It works in any folder: results go to
+# results/ there, and the study's file may lie elsewhere (`snakemake --snakefile …/Snakefile --config study=…`). Training keeps its checkpoints in
 # results/<name>/state/, which is not an output of any rule: after a kill the same command continues from there.
 from pathlib import Path
 
@@ -17,19 +18,19 @@ from hdpo.run.workflow import (
     hold_study,
     identity,
     load_study_or_exit,
+    packaged,
     tested_weights,
     wildcard,
 )
 from hdpo.study.identity import base_code
 from hdpo.system.code import code_hash
 
-config.setdefault("study", "config/small.yaml")
-study = load_study_or_exit(config["study"])
-STUDY = ancient(config["study"])  # the hashes in params decide what runs again, not the file's time
+config.setdefault("study", f"{workflow.basedir}/config/small.yaml")
+study = load_study_or_exit(config["study"])  # no rule's input: hashes in params say what a changed study makes again
 ROOT = str(study.root)
 BASE = Path(study.base_path)
-# A local base model is an input of every run; a hub name is resolved by transformers.
-BASE_FILES = [ancient(BASE / "model.safetensors")] if study.base_is_local else []
+# What the `base` stage trains is an input of every run. Of any other base model, `params` hold the hash.
+BASE_FILES = [ancient(BASE / "model.safetensors")] if study.model.path is None else []
 NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
 
 
@@ -57,8 +58,6 @@ rule all:
 
 
 rule base:
-    input:
-        study=STUDY,
     output:
         model=f"{study.built_base}/model.safetensors",
         provenance=f"{study.built_base}/provenance.json",
@@ -74,13 +73,12 @@ rule base:
         hash=study.pretrain_hash,
         code=base_code(),
     shell:
-        "hdpo base {input.study:q} --threads {threads} > {log:q} 2>&1"
+        "hdpo base {config[study]:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule train:
     input:
         BASE_FILES,
-        study=STUDY,
     output:
         metrics=f"{ROOT}/runs/{{run}}/seed{{seed}}/metrics.jsonl",
         evals=f"{ROOT}/runs/{{run}}/seed{{seed}}/evals.parquet",
@@ -100,14 +98,13 @@ rule train:
         hash=identity(study),
     shell:
         # exec: a shell in between would die of a signal before the step is saved
-        "exec hdpo train {input.study:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+        "exec hdpo train {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 rule evaluate:
     input:
         tested_weights(study),
         base_outcomes(study),
-        study=STUDY,
     output:
         outcomes=f"{ROOT}/eval/{{run}}/seed{{seed}}.parquet",
         record=f"{ROOT}/eval/{{run}}/seed{{seed}}.json",
@@ -125,7 +122,7 @@ rule evaluate:
         test=(study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.problems.test),
         code=study.evaluation_code,
     shell:
-        "hdpo evaluate {input.study:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+        "hdpo evaluate {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
 # What every stage below reads: outcomes and records of all runs, planned or made by hand.
@@ -140,7 +137,6 @@ RESULTS = [
 rule summary:
     input:
         RESULTS,
-        study=STUDY,
     output:
         f"{ROOT}/summary.csv",
     log:
@@ -149,13 +145,13 @@ rule summary:
         hash=study.identity,
         code=code_hash("hdpo.claims.results"),
     shell:
-        "hdpo summary {input.study:q} > {log:q} 2>&1"
+        "hdpo summary {config[study]:q} > {log:q} 2>&1"
 
 
 include: "paper/report.smk"
 
 
-rule notebooks:
+rule notebooks:  # in the repository only
     input:
         sources=expand("notebooks/src/{name}.py", name=NOTEBOOKS),
         results="results/reference/small/check.csv",

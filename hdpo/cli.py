@@ -156,9 +156,11 @@ def _join_ranks(study: "Study") -> None:
 
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, and the study is imported here, so that `hdpo --help` stays quick."""
-    from hdpo.study.study import load_study
+    from hdpo.study.study import BASE_RUN, load_study
 
     study = load_study(options.study)
+    if options.command == "evaluate" and options.run == BASE_RUN and options.seed:
+        raise UserError(f"run {BASE_RUN!r}, seed {options.seed}: the base model has one seed, 0")
     runs_model = options.command in ("train", "evaluate")
     computes = runs_model or options.command == "base"
     claim_gpus(study.hardware.gpus if computes else 0)

@@ -1,5 +1,5 @@
 # Makes what people read from the summary: tables, figures, theory, audit, verdicts, the PDF report and the web page.
-# Included by the Snakefile, whose names (ROOT, STUDY, BASE_FILES, RESULTS, study) it uses.
+# Included by the Snakefile, whose names (ROOT, BASE_FILES, RESULTS, study) it uses.
 OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
 REFERENCE = [path for path in [f"results/reference/{study.name}/summary.csv"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]
@@ -11,9 +11,7 @@ rule tables:
     input:
         RESULTS,
         rules.summary.output,
-        "hdpo/paper/reported.csv",
-        "hdpo/paper/hyperparameters.csv",
-        study=STUDY,
+        packaged("paper/reported.csv", "paper/hyperparameters.csv"),
     output:
         [
             report(
@@ -27,15 +25,14 @@ rule tables:
     params:
         code=code_hash("hdpo.report.tables"),
     shell:
-        "hdpo tables {input.study:q} > {log:q} 2>&1"
+        "hdpo tables {config[study]:q} > {log:q} 2>&1"
 
 
 rule figures:
     input:
         RESULTS,
         rules.summary.output,
-        "hdpo/paper/reported.csv",
-        study=STUDY,
+        packaged("paper/reported.csv"),
     output:
         [
             report(
@@ -52,14 +49,13 @@ rule figures:
     params:
         code=code_hash("hdpo.report.figures"),
     shell:
-        "hdpo figures {input.study:q} > {log:q} 2>&1"
+        "hdpo figures {config[study]:q} > {log:q} 2>&1"
 
 
 rule theory:
     input:
         BASE_FILES,
         [ancient(path) for path in OTHER_BASE],
-        study=STUDY,
     output:
         report(
             f"{ROOT}/theory/theory.csv", category="Theory", caption="captions/theory.rst", labels={"table": "theory"}
@@ -73,14 +69,12 @@ rule theory:
         hash=study.base_hash,
         code=code_hash("hdpo.theory.checks"),
     shell:
-        "hdpo theory {input.study:q} > {log:q} 2>&1"
+        "hdpo theory {config[study]:q} > {log:q} 2>&1"
 
 
 rule audit:
     input:
-        "hdpo/paper/reported.csv",
-        "hdpo/paper/claims.yaml",
-        study=STUDY,
+        packaged("paper/reported.csv", "paper/claims.yaml"),
     output:
         report(f"{ROOT}/audit/audit.csv", category="Audit", caption="captions/audit.rst", labels={"table": "audit"}),
         f"{ROOT}/audit/audit.json",
@@ -90,15 +84,14 @@ rule audit:
     params:
         code=code_hash("hdpo.audit.audit"),
     shell:
-        "hdpo audit {input.study:q} > {log:q} 2>&1"
+        "hdpo audit {config[study]:q} > {log:q} 2>&1"
 
 
 rule statistics:
     input:
         RESULTS,
         rules.summary.output,
-        "hdpo/paper/claims.yaml",
-        study=STUDY,
+        packaged("paper/claims.yaml"),
     output:
         report(
             f"{ROOT}/statistics.csv",
@@ -114,7 +107,7 @@ rule statistics:
     params:
         code=code_hash("hdpo.report.statistics"),
     shell:
-        "hdpo statistics {input.study:q} > {log:q} 2>&1"
+        "hdpo statistics {config[study]:q} > {log:q} 2>&1"
 
 
 rule check:
@@ -123,9 +116,7 @@ rule check:
         RESULTS,
         rules.summary.output,
         rules.theory.output,
-        "hdpo/paper/reported.csv",
-        "hdpo/paper/claims.yaml",
-        study=STUDY,
+        packaged("paper/reported.csv", "paper/claims.yaml"),
     output:
         report(f"{ROOT}/check.csv", category="Verdicts", caption="captions/check.rst", labels={"table": "verdicts"}),
         f"{ROOT}/check.md",
@@ -136,7 +127,7 @@ rule check:
     params:
         code=code_hash("hdpo.claims.check"),
     shell:
-        "hdpo check {input.study:q} 2>&1 | tee {log:q}"
+        "hdpo check {config[study]:q} 2>&1 | tee {log:q}"
 
 
 rule report:
@@ -147,9 +138,7 @@ rule report:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("hdpo/paper/{name}.typ", name=PARTS),
-        "hdpo/paper/references.yml",
-        study=STUDY,
+        packaged("paper/references.yml", *(f"paper/{name}.typ" for name in PARTS)),
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),
         f"{ROOT}/report.json",
@@ -158,7 +147,7 @@ rule report:
     params:
         code=code_hash("hdpo.report.pdf"),
     shell:
-        "hdpo report {input.study:q} > {log:q} 2>&1"
+        "hdpo report {config[study]:q} > {log:q} 2>&1"
 
 
 rule page:
@@ -169,8 +158,7 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("hdpo/report/templates/page.{kind}", kind=["html", "css", "js"]),
-        study=STUDY,
+        packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),
     log:
@@ -178,4 +166,4 @@ rule page:
     params:
         code=code_hash("hdpo.report.web_page"),
     shell:
-        "hdpo page {input.study:q} > {log:q} 2>&1"
+        "hdpo page {config[study]:q} > {log:q} 2>&1"

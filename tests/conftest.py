@@ -82,6 +82,22 @@ def _build_random_base(folder: Path) -> None:
     tokenizer.save_pretrained(folder / "base")
 
 
+@pytest.fixture(scope="module", params=["small", "transformers"])
+def policy(request, base_folder):
+    """The random base model in each of its implementations."""
+    from hdpo.model.loading import load_policy
+
+    return load_policy(base_folder, implementation=request.param)
+
+
+@pytest.fixture(scope="module")
+def reference(base_folder):
+    """The same weights in transformers' own model."""
+    from transformers import Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM.from_pretrained(base_folder).eval()
+
+
 @pytest.fixture(scope="session")
 def trained_base(build_once) -> Path:
     """A base model trained for some seconds: it solves some problems, so that steps have rewards and gradients."""

@@ -1,6 +1,6 @@
 """Which code made the results: the hash in each record beside that of the present code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hdpo.study.study import BASE_RUN, Study
@@ -19,11 +19,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     present = 0
     others: dict[str, dict[str, list[int]]] = {}  # seeds by code and by what it made
     for run, seed in keys:
-        made = [("evaluation of ", study.root / "eval" / run / f"seed{seed}.json", study.evaluation_code)]
-        if run != BASE_RUN:
-            own = study.run(run, seed)
-            made.insert(0, ("", own.folder / "run.json", own.code))
-        for kind, path, expected in made:
+        for kind, path, expected in _records(study, run, seed):
             code = _code(path)
             if code == expected:
                 present += 1
@@ -34,6 +30,27 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     codes = [f"{code} made {', '.join(map(_named, made, made.values()))}" for code, made in others.items()]
     codes += ["the present code made the rest"] if present else []
     return f"Results of {_counted(len(codes))}: {'; '.join(codes)}."
+
+
+def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, str]:
+    """`code`, which trained a run, and `test_code`, which tested it, as the records of its seeds state; "" for none.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    found: dict[str, list[str]] = {"code": [], "test_code": []}
+    for seed in seeds:
+        for kind, path, _ in _records(study, run, seed):
+            found["test_code" if kind else "code"] += filter(None, [_code(path)])
+    return {name: ", ".join(dict.fromkeys(codes)) for name, codes in found.items()}
+
+
+def _records(study: Study, run: str, seed: int) -> Iterator[tuple[str, Path, str]]:
+    """Of training and of evaluation: what it is called, its record, and the present code."""
+    if run != BASE_RUN:
+        own = study.run(run, seed)
+        yield "", own.folder / "run.json", own.code
+    yield "evaluation of ", study.root / "eval" / run / f"seed{seed}.json", study.evaluation_code
 
 
 def _code(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.codes import codes_line
+from hdpo.claims.codes import codes_line, stated_codes
 from hdpo.claims.reader import Reader, extra_seeds
 from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import estimate
@@ -32,7 +32,7 @@ COLUMNS = [
     *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),
     *("mean", "mean_low", "mean_high", "mean_df", "seed_sd"),  # over seeds; 95 % interval and its df; between seeds
     *("diff", "diff_low", "diff_high", "diff_df", "diff_se", "diff_mde", "diff_seeds"),  # to GRPO, paired
-    "config",  # identity of the configuration, seed aside
+    *("config", "code", "test_code"),  # identity of the configuration, seed aside; the codes that trained and tested
 ]
 
 
@@ -170,8 +170,10 @@ def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
 
 def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
+    codes = {run: stated_codes(results.study, run, results.seeds(run)) for run in results.runs}
+    codes[BASE_RUN] = stated_codes(results.study, BASE_RUN, [0])
     rows = [
-        _row(results, run, metric, protocol, *pair)
+        _row(results, run, metric, protocol, *pair) | codes[run]
         for protocol in PROTOCOLS
         for metric in metric_names(results.study)
         for run, pair in results.beside_baseline(protocol, metric).items()
@@ -208,7 +210,7 @@ def _status(results: Results, run: str, seeds: int) -> str:
 
 def config_hash(study: Study, run: str) -> str:
     """Identity of a run's configuration whatever its seed, with that of its final evaluation."""
-    test = [study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.model_dump(mode="json")]
+    test = [study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.described]
     if run == BASE_RUN:
         return content_hash([study.base_hash, test])
     resolved = study.run(run, 0).resolved

@@ -60,6 +60,7 @@ class StepLog:
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.phases = dict.fromkeys(PHASES, 0.0)
+        self.draws = 0  # of problems
         self.rollouts: list[Rollouts] = []
         self.judged: list[Judged] = []
         self.demonstrations: list[Demonstrations] = []
@@ -73,7 +74,9 @@ class StepLog:
         self.phases[phase] += time.perf_counter() - before
 
     def record(self, step: int) -> dict[str, Any]:
-        """The step's metrics: shares, losses, and tokens and seconds by phase."""
+        """The step's metrics: shares, losses, and tokens and seconds by phase. Losses are None without an update."""
+        none = {"loss": None, "grad_norm": None, "learning_rate": None}
+        updated = self.updated or none | RatioStatistics().metrics()
         rewards = torch.cat([judged.rewards for judged in self.judged] or [torch.empty(0, 1)])  # [P, G]
         cliffs = cliff_mask(rewards)
         entropy = torch.cat([rollouts.entropy for rollouts in self.rollouts] or [torch.empty(0)])
@@ -84,7 +87,7 @@ class StepLog:
             "rollout": len(entropy),
             "privileged": sum(shown.drawn_tokens for shown in self.demonstrations),
             "distill": sum(int(shown.student.lengths.sum()) for shown in self.demonstrations),
-            "trained": self.updated["trained_tokens"],
+            "trained": updated["trained_tokens"],
         }
         total = time.perf_counter() - self.started
         seconds = {name: round(value, 4) for name, value in (self.phases | {"total": total}).items()}
@@ -101,7 +104,7 @@ class StepLog:
             **self._verdicts(kept),
             "entropy": _mean(entropy),
             "response_length": _mean(lengths),
-            **{name: value for name, value in self.updated.items() if name != "trained_tokens"},
+            **{name: value for name, value in updated.items() if name != "trained_tokens"},
             "tokens": tokens,
             "seconds": seconds,
             "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},

@@ -56,8 +56,10 @@ class Trainer:
         return self.log.record(t)
 
     def draw(self) -> list[Problem]:
-        """The training problems of this step, [P]: the same for every method of a seed."""
-        chosen = draw_prompts(self.run.seed, self.t, self.settings.prompts_per_step, len(self.problems))
+        """The training problems of this step, [P]: the same for every method of a seed. A further call gives others."""
+        count, total = self.settings.prompts_per_step, len(self.problems)
+        chosen = draw_prompts(self.run.seed, self.t, count, total, self.log.draws)
+        self.log.draws += 1
         return [self.problems[i] for i in chosen]
 
     def sample(self, problems: Sequence[Problem]) -> Rollouts:

@@ -47,7 +47,7 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
     for suffix, frame in (("", runs), ("_claims", claims), ("_passk", passk), ("_selection", selection)):
         write_text(stem.with_name(f"{stem.name}{suffix}.csv"), frame.to_csv(index=False, float_format="%.6f"))
     tables = (errors_table(study, runs), robust_table(runs), claims_table(claims), passk_table(passk))
-    section = Section("", tables=(*tables, selection_table(selection)))
+    section = Section("", tuple(filter(None, [results.codes])), (*tables, selection_table(selection)))
     write_document(stem, Document(f"Statistics of study {study.name}", (section,)))
     return sorted(stem.parent.glob(f"{stem.name}*.*"))
 

@@ -27,9 +27,10 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
         UserError: a result is damaged or belongs elsewhere, or the paper's numbers cannot be read.
     """
     out = out or study.root / "tables"
-    summary = summarise(Results(study))
+    results = Results(study)
+    summary = summarise(results)
     wide = wide_scores(study, summary)
-    headline = headline_table(study, wide)
+    headline = headline_table(study, wide, results.codes)
     write_table(out / "table1", wide, headline, protocol_table(study, wide))
     write_table(out / "headline", wide, headline)
     beside = _beside_paper(study, summary)
@@ -58,8 +59,8 @@ def wide_scores(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).loc[summary["run"].unique()].rename_axis("run").reset_index()
 
 
-def headline_table(study: Study, wide: pd.DataFrame) -> Table:
-    """Test scores and differences to GRPO, grouped by metric, from `wide_scores`."""
+def headline_table(study: Study, wide: pd.DataFrame, codes: str) -> Table:
+    """Test scores and differences to GRPO, grouped by metric, from `wide_scores`; `codes` is a note, "" for none."""
     shown = _runs_and_seeds(wide, wide["status"], wide["seeds"])
     for metric in unbiased_metrics(study):
         ends = wide[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
@@ -72,7 +73,7 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
     )
     has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
     notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
-    return make_table("headline", pd.DataFrame(shown), caption, notes=notes)
+    return make_table("headline", pd.DataFrame(shown), caption, notes=[*notes, *filter(None, [codes])])
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
+import hdpo
 from hdpo.study.study import BASE_RUN, Study, load_study
 from hdpo.system.errors import UserError
 from hdpo.system.files import disk_error, lock
@@ -60,18 +61,23 @@ def extra_results(study: Study) -> list[str]:
     return [str(path) for path in [*extra, *filter(Path.is_file, tests)]]
 
 
+def packaged(*names: str) -> list[str]:
+    """Files of the installed package, by their places in it, wherever Snakemake is started."""
+    return [str(Path(hdpo.__file__).parent / name) for name in names]
+
+
 def wildcard(names: Iterable[str]) -> str:
     """A pattern that matches these names only."""
     return "|".join(map(re.escape, names))
 
 
 def tested_weights(study: Study) -> Callable[..., list[str]]:
-    """Of wildcards run and seed: a run's final weights, or the base model's where they lie in a folder here."""
+    """Of wildcards run and seed: a run's final weights, or those that the `base` stage trains."""
 
     def of(wildcards) -> list[str]:
         if wildcards.run != BASE_RUN:
             return [str(study.run(wildcards.run, int(wildcards.seed)).folder / "model" / "model.safetensors")]
-        return [str(Path(study.base_path) / "model.safetensors")] if study.base_is_local else []
+        return [str(study.built_base / "model.safetensors")] if study.model.path is None else []
 
     return of
 

@@ -146,11 +146,11 @@ class Study(Section):
     @property
     def base_hash(self) -> str:
         """Identity of the base model and of what it is asked: its weights, or the config and code that make them."""
-        asked = self.model_dump(mode="json", include={"task", "model", "train"})
+        asked = self.model_dump(mode="json", include={"model", "train"})
         train = {key: asked["train"][key] for key in ("max_response_tokens", "temperature", "backend")}
         asked["model"].pop("path")
         weights = self.base_weights or [self.base_path, self.pretrain_hash, base_code()]
-        return content_hash([weights, asked["task"], self.task_files, asked["model"], train])
+        return content_hash([weights, self.task.described, self.task_files, asked["model"], train])
 
     @property
     def pretrain_hash(self) -> str:
@@ -191,10 +191,16 @@ class Run(Section):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration that decides the run's weights and its evaluations during training; nothing else."""
+        """The configuration that decides the bytes that the run publishes; nothing else.
+
+        In are keys of `train` that change rounding (`micro_batch_tokens`, `gradient_checkpointing`) or metrics
+        (`log_gradient_norms`), and of `evaluate` those of evaluations during training. Out are what a kill costs
+        (`checkpoint_every`), what comes after training, `hardware` (a run may go on where there are other GPUs), the
+        study's name and its other runs, and folders, where the content of what lies there is known.
+        """
         study = self.study.model_dump(mode="json")
-        kept = {key: study[key] for key in ("task", "model", "train")}
-        kept["task"]["problems"].pop("test")
+        kept = {"task": self.study.task.described, "model": study["model"], "train": study["train"]}
+        del kept["task"]["problems"]["test"], kept["train"]["checkpoint_every"]
         if self.study.task_files is not None:
             kept["task"]["files"] = self.study.task_files
         kept["evaluate"] = {key: study["evaluate"][key] for key in ("every", "samples")}

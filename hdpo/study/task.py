@@ -6,7 +6,7 @@ registered like a method (see `hdpo.study.registry`).
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hdpo.study.schema import Count, Section
 
@@ -38,3 +38,8 @@ class TaskConfig(Section, ABC):
     def files(self) -> list[Path]:
         """Every local file whose content decides what the task shows; a run's identity covers them."""
         return []
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The section as a run's identity holds it. A subclass leaves out the places of its `files`."""
+        return self.model_dump(mode="json")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -70,6 +70,11 @@ class MathTask(TaskConfig):
 
         local = [file for split in self.data_splits for file in data_files(self, split)] if self.is_local else []
         return [*template_files(self).values(), *local]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Without places in folders here: their content is the same wherever it lies. A hub name stays."""
+        return self.model_dump(mode="json", exclude={"templates", "path"} if self.is_local else {"templates"})
 
     def load(self, study: "Study") -> "Task":
         from hdpo.tasks.math import WrittenMath

@@ -1,4 +1,4 @@
-"""Running Snakemake on the repository from a folder of its own."""
+"""Running the repository's Snakefile from a folder of its own."""
 
 import os
 import re
@@ -8,16 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from helpers.studies import ROOT
-
-LINKED = ("Snakefile", "profiles", "paper", "hdpo", "config", "results/reference/small")
-
-
-def link_repository(folder: Path) -> Path:
-    """Link everything that the workflow reads into `folder`, which may not be there yet; returns it."""
-    for name in LINKED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(ROOT / name)
-    return folder
 
 
 def snakemake(folder: Path, study: str, *arguments: str, tools: str = "") -> subprocess.CompletedProcess:
@@ -40,4 +30,5 @@ def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
 def _invocation(*arguments: str, tools: str = "") -> tuple[list[str], dict[str, str]]:
     """Command and environment; commands of jobs are looked for in `tools` first, then beside this Python."""
     path = os.pathsep.join(filter(None, [tools, str(Path(sys.executable).parent), os.environ["PATH"]]))
-    return [sys.executable, "-m", "snakemake", *arguments], os.environ | {"OMP_NUM_THREADS": "1", "PATH": path}
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]  # a later one replaces it
+    return [*command, *arguments], os.environ | {"OMP_NUM_THREADS": "1", "PATH": path}

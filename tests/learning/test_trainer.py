@@ -1,7 +1,11 @@
 """The trainer: the same prompts and rollouts for every method of a seed, and weights that move only in an update."""
 
+import json
+from itertools import chain
+
 import torch
 
+from hdpo.learning.metrics import StepLog
 from hdpo.system.rng import draw_prompts
 from helpers.steps import timeless
 
@@ -28,6 +32,23 @@ def test_prompts_are_paired_across_methods_and_cover_an_epoch(make_trainer):
     assert grpo["reward"] == hdpo["reward"] and grpo["tokens"]["rollout"] == hdpo["tokens"]["rollout"]
 
 
+def test_further_draws_of_a_step_are_others_and_change_no_first_one(make_trainer):
+    first, *further = [draw_prompts(seed=3, step=5, count=8, total=64, draw=draw) for draw in range(10)]
+    assert first == draw_prompts(seed=3, step=5, count=8, total=64)
+    assert sorted([*first, *chain(*further[:7])]) == list(range(64))  # each once, then from the start
+    assert sorted(further[7]) == sorted(first) and further[8] == further[0]
+    assert further[0] != draw_prompts(seed=3, step=6, count=8, total=64, draw=1)
+    assert sorted(draw_prompts(seed=3, step=0, count=4, total=4, draw=1)) == list(range(4))  # no others are there
+    trainer, other = make_trainer("grpo"), make_trainer("hdpo-frozen-0.1")
+    for step in (0, 1):
+        trainer.t, trainer.log = step, StepLog()
+        other.t, other.log = step, StepLog()
+        draws = [[problem.id for problem in trainer.draw()] for _ in range(3)]
+        assert draws[0] == [trainer.problems[i].id for i in draw_prompts(1, step, len(draws[0]), len(trainer.problems))]
+        assert len(set(chain(*draws))) == 3 * trainer.settings.prompts_per_step
+        assert draws == [[problem.id for problem in other.draw()] for _ in range(3)]
+
+
 def test_a_method_may_draw_and_sample_more_than_once_in_a_step(make_trainer):
     """Each draw of rollouts has random numbers of its own, and the step's metrics are over all of them."""
     trainer = make_trainer("grpo")
@@ -43,3 +64,20 @@ def test_a_method_may_draw_and_sample_more_than_once_in_a_step(make_trainer):
     record = timeless(trainer.log.record(0))
     assert record["reward"] == float(rewards.mean())
     assert record["tokens"]["rollout"] == len(first.logp) + len(second.logp)
+
+
+def test_a_step_without_an_update_is_logged_without_losses(make_trainer, monkeypatch):
+    trainer = make_trainer("grpo", train__log_gradient_norms=False)
+    usual = trainer.step(0)
+
+    def only_look(self, trainer):
+        problems = trainer.draw()
+        trainer.score(problems, trainer.sample(problems))
+
+    monkeypatch.setattr(type(trainer.method), "step", only_look)
+    seen = json.loads(json.dumps(trainer.step(1)))
+    assert usual.keys() - seen.keys() == {"policy_loss"} and seen.keys() < usual.keys()
+    assert [seen[name] for name in ("loss", "grad_norm", "ratio_mean", "learning_rate")] == [None] * 4
+    assert 0 <= seen["reward"] <= 1 and seen["tokens"]["rollout"] > seen["tokens"]["trained"] == 0
+    monkeypatch.setattr(type(trainer.method), "step", lambda self, trainer: None)
+    assert trainer.step(2)["reward"] is None

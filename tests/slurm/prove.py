@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/, as pytest has it
 
 from helpers.steps import timeless
 from helpers.studies import ROOT, tiny
-from helpers.workflow import link_repository, start_snakemake
+from helpers.workflow import start_snakemake
 
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 STEPS = 3000  # over a minute: Slurm looks every half minute for jobs beyond their time limit
@@ -45,8 +45,8 @@ def snakemake(folder: Path, *arguments: str, **options) -> Iterator[subprocess.P
 
 
 def clone(folder: Path) -> Path:
-    """A folder with the kit's workflow and a longer smoke study, `study.yaml`."""
-    (link_repository(folder) / "tests").symlink_to(ROOT / "tests")
+    """A folder with a longer smoke study, `study.yaml`."""
+    folder.mkdir()
     longer = {"train__steps": STEPS, "train__checkpoint_every": CHECKPOINT_EVERY, "evaluate__every": STEPS // 2}
     (folder / "study.yaml").write_text(yaml.safe_dump(tiny(**longer, hardware__minutes=10)))
     return folder
@@ -96,7 +96,7 @@ def prove(folder: Path) -> None:
     with snakemake(plain, "--cores", "2", *study, "--", "results/smoke/summary.csv", **quiet) as summary:
         check(summary.wait() == 0, "the study without Slurm")
 
-    profile = ["--profile", "profiles/slurm", *SLURM.split()]
+    profile = ["--profile", str(ROOT / "profiles/slurm"), *SLURM.split()]
     with open(folder / "snakemake.log", "w") as log, snakemake(cluster, *profile, *study, stderr=log) as running:
         # Its end moved to this moment, the job is over its time limit.
         limited = cut_off(cluster, "hdpo-frozen-0.1", "scontrol", "update", "JobId={}", "EndTime=now")
@@ -118,7 +118,7 @@ def prove(folder: Path) -> None:
         check(holds.get(run, tries == 2 and regular), f"{run}: {tries} jobs, resumed after step {step}")
     check(results(cluster) == results(plain), f"all {len(results(plain))} result files equal the untouched run's")
 
-    arguments = ["--snakefile", "tests/slurm/gpus.smk", *profile]
+    arguments = ["--snakefile", str(ROOT / "tests/slurm/gpus.smk"), *profile]
     with open(folder / "gpus.log", "w") as log, snakemake(cluster, *arguments, stderr=log) as running:
         check(running.wait() == 0, "three jobs with a GPU each on a node of two")
     times = []

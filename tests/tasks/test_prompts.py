@@ -1,7 +1,10 @@
 """Prompts and templates: the teacher alone sees the hint, and a run is known by what it shows."""
 
+import shutil
+
 import pytest
 
+from hdpo.claims.results import config_hash
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from helpers.written import make_task, omi_rows, write_rows, write_written
@@ -53,3 +56,27 @@ def test_a_runs_identity_covers_its_data_and_templates(folder):
     write_rows(folder / "data/train_1M.jsonl", omi_rows(41))
     hashes.append(run_hash())
     assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+
+
+def test_a_runs_identity_does_not_depend_on_the_folder(folder, monkeypatch):
+    """The same files at home, seen from elsewhere and moved; but a hub's name is all that says what data it means."""
+
+    def identities(place: str) -> tuple[str, str, str]:
+        study = load_study(place)
+        return study.run("grpo", 1).hash, study.base_hash, config_hash(study, "grpo")
+
+    write_rows(folder / "home/data/train_1M.jsonl", omi_rows(40))
+    (folder / "base").rename(folder / "home/base")
+    (folder / "home/own").mkdir()
+    for name, text in (("student", "{problem}"), ("answer", "{problem} {answer}")):
+        (folder / f"home/own/{name}.txt").write_text(text)
+    write_written(folder / "home", task__templates="own")
+    seen = {identities("home/study.yaml")}
+    monkeypatch.chdir(folder / "home")
+    seen.add(identities("study.yaml"))
+    shutil.copytree(folder / "home", folder / "moved")
+    monkeypatch.chdir(folder / "moved")
+    seen.add(identities("study.yaml"))
+    assert len(seen) == 1
+    hub = [identities(str(write_written(folder, task__path=name))) for name in ("kit/one", "kit/other")]
+    assert len({run for run, *_ in [*hub, *seen]}) == 3

@@ -23,7 +23,7 @@ from hdpo.run.workflow import load_plannable, load_study_or_exit
 from hdpo.study.registry import parse_run
 from hdpo.system.errors import UserError
 from helpers.studies import ROOT
-from helpers.workflow import link_repository, snakemake
+from helpers.workflow import snakemake
 from torture.victims import row
 
 LONGEST = 10.0  # seconds for reading one study twice, on a busy machine
@@ -196,10 +196,7 @@ def run(quick: bool) -> list[dict]:
     studies = sorted((ROOT / "config").glob("*.yaml"))
     each, through_snakemake = (60, 1) if quick else (1000, 5)
     rows, fates, sample = [], Counter(), []
-    with (
-        tempfile.TemporaryDirectory(prefix="hdpo-fuzz-") as top,
-        contextlib.chdir(link_repository(Path(top) / "clone")),
-    ):
+    with tempfile.TemporaryDirectory(prefix="hdpo-fuzz-") as top, contextlib.chdir(top):
         for study in studies:
             rng, failures = random.Random(study.name), []
             path = Path(study.name).absolute()

@@ -24,7 +24,7 @@ from hdpo.study.study import Run, load_study
 from helpers.steps import timeless
 from helpers.studies import hdpo as hdpo_arm
 from helpers.studies import write_study
-from helpers.workflow import link_repository, start_snakemake
+from helpers.workflow import start_snakemake
 
 # Long enough to be hit anywhere, short enough for hundreds of tries: a step takes some hundredths of a second.
 STUDY = {
@@ -55,10 +55,9 @@ def base_model() -> Path:
 
 @contextlib.contextmanager
 def workplace(within: str | None = None, **changes) -> Iterator[Path]:
-    """A working directory with everything that the workflow reads, and study.yaml: `STUDY` with `changes`."""
+    """A working directory with study.yaml: `STUDY` with `changes`."""
     torch.set_num_threads(1)
     folder = Path(mkdtemp(prefix="hdpo-torture-", dir=within))
-    link_repository(folder)
     write_study(folder, **{"model__path": str(base_model())} | STUDY | changes)
     before = Path.cwd()
     os.chdir(folder)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from helpers.studies import ROOT, tiny
-from helpers.workflow import link_repository, snakemake
+from helpers.workflow import snakemake
 from torture import config_fuzz
 
 pytestmark = pytest.mark.slow  # Snakemake takes seconds to start
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow  # Snakemake takes seconds to start
 
 @pytest.mark.parametrize("value", ["1", "a{b}.yaml", "bad.yaml", "nowhere.yaml"])
 def test_what_is_no_valid_study_is_one_line(tmp_path, value):
-    folder = link_repository(tmp_path / "clone")
+    folder = tmp_path
     (folder / "bad.yaml").write_text(yaml.safe_dump(tiny(name="; touch pwned")))
     paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
     (folder / "nowhere.yaml").write_text(yaml.safe_dump(paper | {"task": paper["task"] | {"path": "./nowhere"}}))
@@ -22,7 +22,7 @@ def test_what_is_no_valid_study_is_one_line(tmp_path, value):
 
 def test_a_study_path_with_shell_in_it_reaches_the_command_as_it_is(tmp_path):
     """A real job, with a command in place of `hdpo` that notes what it is given."""
-    folder, name = link_repository(tmp_path / "clone"), "a b'\"$(touch pwned);`touch pwned`;.yaml"
+    folder, name = tmp_path, "a b'\"$(touch pwned);`touch pwned`;.yaml"
     (folder / name).write_text(yaml.safe_dump(tiny(name="quoted")))
     outputs = " ".join(f"results/quoted/audit/audit.{kind}" for kind in ("csv", "json", "md"))
     stub = f"#!/bin/sh\nprintf '%s\\n' \"$@\" > given\ntouch {outputs}\n"

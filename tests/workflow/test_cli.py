@@ -30,6 +30,7 @@ def folder(tmp_path, monkeypatch):
         (["train", "--run", "gpro", "--seed", "1"], {}, "no method 'gpro'; did you mean grpo?"),
         (["evaluate", "--run", "grpo", "--seed", "1"], {}, "runs/grpo/seed1/run.json: missing"),
         (["evaluate", "--run", "base", "--seed", "0"], {}, "results/smoke/base: no tokenizer.json there"),
+        (["evaluate", "--run", "base", "--seed", "7"], {}, "run 'base', seed 7: the base model has one seed, 0"),
         (["evaluate", "--run", "base", "--seed", "0"], {"train__backend": "vllm"}, "vLLM is not installed"),
         (["train", "--run", "grpo", "--seed", "1"], {"hardware__rollout_memory": 1.0}, "hardware.rollout_memory"),
         (["cost"], {}, "no finished run"),

@@ -13,7 +13,7 @@ from hdpo.system import devices
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
 from helpers.studies import ROOT, hdpo, tiny, write_study
-from helpers.workflow import link_repository, planned, snakemake
+from helpers.workflow import planned, snakemake
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +106,8 @@ def test_gpus_that_are_not_there_are_one_line(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The workflow in a folder of its own."""
-    return link_repository(tmp_path_factory.mktemp("clone"))
+    """A folder without the repository."""
+    return tmp_path_factory.mktemp("elsewhere")
 
 
 # Training jobs are arms × seeds; every one is tested, and so is the base model.
@@ -121,9 +121,10 @@ def folder(tmp_path_factory):
     ],
 )
 def test_every_scale_plans_the_jobs_of_its_arms(folder, scale, profile, trained):
-    study = load_study(ROOT / f"config/{scale}.yaml")
+    path = ROOT / f"config/{scale}.yaml"
+    study = load_study(path)
     trained = len(study.runs) * len(study.seeds) if trained is None else trained
-    done = snakemake(folder, f"config/{scale}.yaml", "--profile", f"profiles/{profile}", "--dry-run")
+    done = snakemake(folder, str(path), "--profile", str(ROOT / f"profiles/{profile}"), "--dry-run")
     assert done.returncode == 0, done.stderr[-2000:]
     jobs = planned(done)
     assert jobs["train"] == trained and jobs["evaluate"] == trained + 1
@@ -142,8 +143,8 @@ def test_an_arm_with_a_parameter_of_its_own_is_planned(folder):
 
 @pytest.mark.slow
 def test_jobs_declare_what_the_study_grants_them(folder):
-    arguments = ("--profile", "profiles/gpu", "--resources", "gpu=8", "--dry-run", "--quiet", "progress")
-    done = snakemake(folder, "config/paper.yaml", *arguments)
+    arguments = ("--profile", str(ROOT / "profiles/gpu"), "--resources", "gpu=8", "--dry-run", "--quiet", "progress")
+    done = snakemake(folder, str(ROOT / "config/paper.yaml"), *arguments)
     blocks = [
         block for block in (done.stdout + done.stderr).split("rule ") if block.startswith(("train:", "evaluate:"))
     ]

@@ -7,15 +7,15 @@ import pytest
 import yaml
 
 from helpers.studies import hdpo, tiny
-from helpers.workflow import link_repository, planned, snakemake
+from helpers.workflow import planned, snakemake
 
 pytestmark = pytest.mark.slow  # minutes
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder in which the whole workflow has run once."""
-    folder = link_repository(tmp_path_factory.mktemp("clone"))
+    """A folder without the repository, in which the whole workflow has run once."""
+    folder = tmp_path_factory.mktemp("elsewhere")
     study = tiny(name="mini", seeds=[1], methods=["grpo", hdpo()], pretrain__steps=40, train__steps=3)
     (folder / "mini.yaml").write_text(yaml.safe_dump(study))
     done = snakemake(folder, "mini.yaml")
