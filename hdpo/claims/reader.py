@@ -5,7 +5,6 @@ another configuration, other problems or another number of samples is one, becau
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

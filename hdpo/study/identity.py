@@ -16,8 +16,19 @@ WEIGHT_CODE = (
 
 
 def content_hash(value: Any) -> str:
-    """First 12 hex digits of the SHA-256 of `value` as canonical JSON."""
-    return json_sha256(value)[:12]
+    """First 12 hex digits of the SHA-256 of `value` as canonical JSON.
+
+    Keys that are null, false or empty do not count: what they could turn on is off. So the schema can gain an optional
+    key, and the hashes of earlier runs stay.
+    """
+    return json_sha256(_on(value))[:12]
+
+
+def _on(value: Any) -> Any:
+    if isinstance(value, dict):
+        off = {key for key, item in value.items() if item is None or item is False or item in ((), [], {})}
+        return {key: _on(item) for key, item in value.items() if key not in off}
+    return [_on(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @cache
