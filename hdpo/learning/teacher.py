@@ -1,7 +1,7 @@
 """The privileged teacher: the same network, shown the reference solution."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,8 +14,11 @@ from hdpo.model.forward import completion_hidden, per_token
 from hdpo.model.language_model import LanguageModel
 from hdpo.model.sequences import Sequences
 from hdpo.model.tokenizer import encode
+from hdpo.sampling.backend import load_sampler
 from hdpo.sampling.sampler import Sampler
 from hdpo.sampling.vllm_sampler import VllmSampler
+from hdpo.study.study import Run
+from hdpo.system import ranks
 from hdpo.tasks import Problem
 from hdpo.tasks.scoring import Scorer
 
@@ -36,6 +39,19 @@ class Demonstrations:
 
 
 NO_DEMONSTRATIONS = Demonstrations(Sequences([], []), Sequences([], []), 0, 0)
+
+
+def load_teacher(
+    run: Run, policy: LanguageModel, load_initial: Callable[[], LanguageModel], scorer: Scorer
+) -> "Teacher | None":
+    """The teacher that the run's method asks for by `teacher_kind`: None, the policy itself, or its initial weights."""
+    kind, study = run.method.teacher_kind, run.study
+    if kind is None:
+        return None
+    model = load_initial() if kind == "frozen" else policy
+    sampler = load_sampler(study, model, study.base_path, scorer.tokenizer.eos_token_id)
+    offload = study.hardware.offload_teacher and kind == "frozen" and not ranks.is_sharded(model)
+    return Teacher(model, sampler, scorer, study.train.temperature, offload)
 
 
 class Teacher:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from hdpo.learning.learner import Learner, Update
 from hdpo.learning.metrics import StepLog
 from hdpo.learning.optimizer import learning_rate
-from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations, Teacher
+from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations, load_teacher
 from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy, load_tokenizer
 from hdpo.model.tokenizer import encode
@@ -43,7 +44,7 @@ class Trainer:
         self.scorer = Scorer(self.task, self.tokenizer)
         self.policy = self._load(is_trained=True)
         self.sampler = load_sampler(study, self.policy, study.base_path, self.tokenizer.eos_token_id)
-        self.teacher = self._load_teacher()
+        self.teacher = load_teacher(run, self.policy, partial(self._load, is_trained=False), self.scorer)
         shares = not study.train.gradient_checkpointing and study.model.attention != "flash_attention_2"
         self.learner = Learner(self.policy, study.train, shares, self.teacher)
         self.t = 0  # the step in hand, from 0
@@ -114,12 +115,3 @@ class Trainer:
         if ranks.size() > 1 and study.hardware.sharding == "shard":
             ranks.shard(model, is_trained)
         return model
-
-    def _load_teacher(self) -> Teacher | None:
-        kind, study = self.method.teacher_kind, self.run.study
-        if kind is None:
-            return None
-        model = self._load(is_trained=False) if kind == "frozen" else self.policy
-        sampler = load_sampler(study, model, study.base_path, self.tokenizer.eos_token_id)
-        offload = study.hardware.offload_teacher and kind == "frozen" and not ranks.is_sharded(model)
-        return Teacher(model, sampler, self.scorer, self.settings.temperature, offload)

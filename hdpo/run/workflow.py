@@ -57,7 +57,8 @@ def extra_results(study: Study) -> list[str]:
     """Results of runs made by hand beside the study's list. They appear in its tables, so these depend on them."""
     planned = {study.run(name, seed).folder / "run.json" for name in study.runs for seed in study.seeds}
     extra = [path for path in sorted(study.root.glob("runs/*/seed*/run.json")) if path not in planned]
-    tests = [study.root / "eval" / path.parent.parent.name / f"{path.parent.name}.parquet" for path in extra]
+    names = [f"{path.parent.parent.name}/{path.parent.name}" for path in extra]
+    tests = [study.root / "eval" / f"{name}.{kind}" for name in names for kind in ("parquet", "json")]
     return [str(path) for path in [*extra, *filter(Path.is_file, tests)]]
 
 

@@ -1,5 +1,6 @@
 """The workflow end to end on a study small enough for a test; then what it does when run again."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,21 @@ def test_a_new_lambda_trains_only_itself(finished):
     study["train"]["temperature"] = 0.9  # touches every run
     (finished / "more.yaml").write_text(yaml.safe_dump(study))
     assert planned(snakemake(finished, "more.yaml", "--dry-run"))["train"] == 3
+
+
+def test_a_run_made_by_hand_changes_the_tables_when_it_comes_and_when_it_goes(finished, tmp_path):
+    """However old its files are, and with no job for it: the set of what the tables read is another."""
+    shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2)
+    root, readers = tmp_path / "copy/results/mini", {"summary", "tables", "figures", "statistics", "check"}
+    for kind in ("runs/{}/seed1/run.json", "eval/{}/seed1.parquet", "eval/{}/seed1.json"):
+        extra = root / kind.format("hdpo-frozen-0.3")
+        extra.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / kind.format("hdpo-frozen-0.1"), extra)
+        jobs = planned(snakemake(tmp_path / "copy", "mini.yaml", "--dry-run"))
+        assert readers <= set(jobs) and not {"base", "train", "evaluate"} & set(jobs), kind
+    for folder in ("runs", "eval"):
+        shutil.rmtree(root / folder / "hdpo-frozen-0.3")
+    assert planned(snakemake(tmp_path / "copy", "mini.yaml", "--dry-run")) == {}
 
 
 def test_a_bad_study_is_one_line_and_nothing_is_written(finished):
