@@ -1,10 +1,9 @@
 """Audit of the paper's reported numbers: what they support, and under which assumptions. Needs no run."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 
 from hdpo.audit.figures import draw_figures
 from hdpo.audit.findings import findings
@@ -18,7 +17,6 @@ from hdpo.claims.reported import COLUMNS, PROBLEMS, reported_scores
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.style import save_figure
 from hdpo.render.table import make_table, write_table, write_text
-from hdpo.stats.selection import Difficulty
 from hdpo.study.study import Study
 
 SEED = 0
@@ -31,25 +29,10 @@ INTRODUCTION = (
 )
 
 
-@dataclass(frozen=True)
-class Audit:
-    """Every table of the audit as numbers, with the beta difficulty that some of them assume."""
+def audit() -> SimpleNamespace:
+    """Every table of the audit as numbers, a data frame each, with the beta `difficulty` that some of them assume.
 
-    difficulty: Difficulty
-    sizes: pd.DataFrame
-    granularity: pd.DataFrame
-    claims_recomputed: pd.DataFrame
-    quoted: pd.DataFrame
-    quoted_ends: pd.DataFrame
-    significance: pd.DataFrame
-    significance_both: pd.DataFrame
-    required: pd.DataFrame
-    selection: pd.DataFrame
-    tail: pd.DataFrame
-
-
-def audit() -> Audit:
-    """Work everything out from hdpo/paper/reported.csv and hdpo/paper/claims.yaml.
+    Worked out from hdpo/paper/reported.csv and hdpo/paper/claims.yaml.
 
     Raises:
         UserError: one of them is missing or not what this version knows.
@@ -57,7 +40,7 @@ def audit() -> Audit:
     reported, claims = reported_scores(), load_claims()
     difficulty = reported_difficulty(reported)
     recomputed, significance = recomputed_claims(reported, claims), differences(reported, difficulty)
-    return Audit(
+    return SimpleNamespace(
         difficulty=difficulty,
         sizes=compatible_sizes(reported[list(COLUMNS.values())].to_numpy().ravel()),
         granularity=granularity(reported, difficulty, np.random.default_rng(SEED)),

@@ -1,5 +1,7 @@
 """The audit's figures, one function each: numbers in, figure out."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ STYLES = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1))]
 
 
 def draw_figures(audit) -> dict[str, Figure]:
-    """Every figure of an `hdpo.audit.audit.Audit` by file stem."""
+    """Every figure by file stem, from what `hdpo.audit.audit.audit` returns."""
     return {
         "audit_grid": grid(audit.sizes),
         "audit_differences": reported_differences(audit.significance, audit.significance_both),
@@ -39,9 +41,7 @@ def grid(sizes: pd.DataFrame) -> Figure:
     axis.plot(best["problems"], best["on_grid"], "o", ms=4, color=PALETTE["vermilion"])
     for n in best["problems"]:
         axis.annotate(f"{n}", (n, whole), (-4, 2), textcoords="offset points", ha="right", fontsize="small")
-    axis.set_xlabel("number of problems n")
-    axis.set_ylabel("reported values that\nare multiples of 1/n")
-    axis.set_ylim(-0.5, whole + 3)
+    axis.set(xlabel="number of problems n", ylabel="reported values that\nare multiples of 1/n", ylim=(-0.5, whole + 3))
     return figure
 
 
@@ -62,8 +62,7 @@ def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figu
             part = 100 * frame[frame["metric"] == metric].set_index("run").loc[runs, ["diff", "half"]]
             marks |= {"ms": 4, "lw": 1, "color": PALETTE[hue], "label": label}
             axis.errorbar(part["diff"], np.arange(len(runs)) + shift, xerr=part["half"], **marks)
-        axis.set_title(metric_label(metric))
-        axis.set_xlabel("difference to GRPO, points")
+        axis.set(title=metric_label(metric), xlabel="difference to GRPO, points")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
     axes[0].set_yticks(range(len(runs)), [run_label(run) for run in runs])
     axes[0].invert_yaxis()
@@ -86,9 +85,7 @@ def correlation(significance: pd.DataFrame) -> Figure:
         axis.axhspan(-1.96, 1.96, color=PALETTE["grey"], alpha=0.12, lw=0)
         axis.axvline(part["rho"].iloc[0], color=PALETTE["grey"], ls=":", lw=1)
         axis.annotate("difficulty", (part["rho"].iloc[0], -3.6), (-3, 0), textcoords="offset points", ha="right")
-        axis.set_ylim(-4, 6)
-        axis.set_title(f"{metric} (hollow: Table 3)")
-        axis.set_xlabel("correlation of outcomes over problems")
+        axis.set(title=f"{metric} (hollow: Table 3)", xlabel="correlation of outcomes over problems", ylim=(-4, 6))
     axes[0].set_ylabel("z of the difference to GRPO\n(shaded: below 1.96)")
     draw_legend(figure, set(runs), runs)
     return figure
@@ -99,11 +96,10 @@ def selection(frame: pd.DataFrame) -> Figure:
     use_style()
     figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8))
     styles = dict(zip(sorted(set(frame["correlation"])), STYLES, strict=False))
-    for metric, hue in HUES.items():
-        for value, style in styles.items():
-            part = frame.query("metric == @metric and correlation == @value and problems == @PROBLEMS")
-            label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
-            axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
+    for (metric, hue), (value, style) in product(HUES.items(), styles.items()):
+        part = frame.query("metric == @metric and correlation == @value and problems == @PROBLEMS")
+        label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
+        axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
     for value, style in styles.items():
         axes[0].plot([], [], color=PALETTE["grey"], ls=style, label=f"ρ = {value:g}")
     for count, hue in zip(sorted(set(frame["problems"])), (PALETTE["green"], PALETTE["blue"]), strict=False):
@@ -113,7 +109,6 @@ def selection(frame: pd.DataFrame) -> Figure:
         axes[1].fill_between(part["evaluations"], bias - sd, bias + sd, color=hue, alpha=0.15, lw=0)
     for axis in axes:
         log_ticks(axis, sorted(set(frame["evaluations"])))
-        axis.set_xlabel("evaluations E of a flat curve")
+        axis.set(xlabel="evaluations E of a flat curve", ylabel="bias of the best, points")
         axis.legend(fontsize="x-small")
-        axis.set_ylabel("bias of the best, points")
     return figure

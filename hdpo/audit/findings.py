@@ -1,4 +1,4 @@
-"""The findings of the audit, one line each, derived from its tables (an `hdpo.audit.audit.Audit`)."""
+"""The findings of the audit, one line each, derived from its tables (what `hdpo.audit.audit.audit` returns)."""
 
 import pandas as pd
 
@@ -10,15 +10,9 @@ from hdpo.render.runs import run_label
 
 def findings(audit) -> pd.DataFrame:
     """Columns section, finding, value (text)."""
-    sections = {
-        "granularity": _grid(audit),
-        "claims": _claims(audit),
-        "significance": _significance(audit),
-        "sizes": _sizes(audit),
-        "selection": _selection(audit),
-        "tail": _tail(audit),
-    }
-    rows = [(section, *found) for section, values in sections.items() for found in values.items()]
+    parts = {"granularity": _grid, "claims": _claims, "significance": _significance, "sizes": _sizes}
+    parts |= {"selection": _selection, "tail": _tail}
+    rows = [(section, *found) for section, part in parts.items() for found in part(audit).items()]
     return pd.DataFrame(rows, columns=["section", "finding", "value"])
 
 

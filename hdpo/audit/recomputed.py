@@ -22,14 +22,11 @@ def recomputed_claims(reported: pd.DataFrame, claims: list[AnyClaim]) -> pd.Data
     claimed (whether the sign is the claimed one, or within the margin for an equivalence).
     """
     rows = []
-    for claim in claims:
-        if not isinstance(claim, Direction | Equivalence):
-            continue
+    for claim in (claim for claim in claims if isinstance(claim, Direction | Equivalence)):
         found = []
         for weights in claim.weights[1:] or claim.weights:
-            against = reported_contrasts(
-                reported, {run: -weight for run, weight in weights.items() if weight < 0}, claim.metric
-            )
+            negative = {run: -weight for run, weight in weights.items() if weight < 0}
+            against = reported_contrasts(reported, negative, claim.metric)
             for table, value in reported_contrasts(reported, weights, claim.metric).items():
                 absolute = round(100 * value, 6)
                 claimed = (

@@ -10,7 +10,6 @@ runs       the two hardware runs of each configuration as repeats: a difference 
 """
 
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,19 +66,14 @@ def differences(reported: pd.DataFrame, difficulty: Difficulty) -> pd.DataFrame:
     return frame.assign(holm_unpaired=holm(frame["p_unpaired"].to_numpy()))
 
 
-class Repeats(NamedTuple):
-    """Two runs of each configuration, tables' means taken out."""
+def repeats(reported: pd.DataFrame, metric: str) -> tuple[pd.Series, float, int]:
+    """Both tables as repeats of one experiment of C runs: two-way analysis of variance, tables' means taken out.
 
-    means: pd.Series  # by run, mean of both tables
-    sd: float  # of one run
-    df: int
-
-
-def repeats(reported: pd.DataFrame, metric: str) -> Repeats:
-    """Both tables as repeats of one experiment of C runs: two-way analysis of variance, C − 1 degrees of freedom."""
+    Returns each run's mean of both tables, the standard deviation of one run, and its C − 1 degrees of freedom.
+    """
     wide = reported.pivot(index="run", columns="table", values=COLUMNS[metric])
     df = (wide.shape[0] - 1) * (wide.shape[1] - 1)
-    return Repeats(wide.mean(axis=1), float(np.sqrt(mean_squares(wide.to_numpy())[2])), df)
+    return wide.mean(axis=1), float(np.sqrt(mean_squares(wide.to_numpy())[2])), df
 
 
 def both_tables(reported: pd.DataFrame) -> pd.DataFrame:
@@ -90,15 +84,15 @@ def both_tables(reported: pd.DataFrame) -> pd.DataFrame:
     """
     rows, tables = [], reported["table"].nunique()
     for metric in COLUMNS:
-        found = repeats(reported, metric)
-        runs = [run for run in found.means.index if run != BASELINE]
-        for name, members in [*((run, [run]) for run in runs), (ALL, runs)]:
-            diff = round(float(found.means[members].mean() - found.means[BASELINE]), 8)
-            se = found.sd * np.sqrt((1 / len(members) + 1) / tables)
-            per_seed = Components(seed=found.sd**2 * (1 / len(members) + 1), problem=0.0, rest=0.0)
-            row = {"run": name, "metric": metric, "diff": diff, "sd_run": found.sd, "se": se, "df": found.df}
-            row["half"] = float(student_t.ppf(0.975, found.df)) * se
-            row |= {"t": diff / se, "p": two_sided_p(diff, se, found.df), "detectable": minimal_effect(se, found.df)}
+        means, sd, df = repeats(reported, metric)
+        runs = list(means.index.drop(BASELINE))
+        for name, members in ({run: [run] for run in runs} | {ALL: runs}).items():
+            diff = round(float(means[members].mean() - means[BASELINE]), 8)
+            share = 1 / len(members) + 1  # of a run's variance, in the difference of one table
+            se, per_seed = sd * np.sqrt(share / tables), Components(seed=sd**2 * share, problem=0.0, rest=0.0)
+            row = {"run": name, "metric": metric, "diff": diff, "sd_run": sd, "se": se, "df": df}
+            row |= {"half": float(student_t.ppf(0.975, df)) * se, "t": diff / se, "p": two_sided_p(diff, se, df)}
+            row |= {"detectable": minimal_effect(se, df)}
             rows.append(row | {"seeds": required_seeds(diff, per_seed, PROBLEMS) if diff else None})
     frame = pd.DataFrame(rows)
     return frame.assign(holm=holm(frame["p"].where(frame["run"] != ALL).to_numpy()))  # nan is no test
@@ -110,14 +104,12 @@ def required_sizes(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: table, run, metric, diff, unpaired, half (correlation 0.5), difficulty (correlation `rho`). Sampling error
     alone, one run each; None where the difference is 0.
     """
-    rows = []
-    for row in frame.itertuples():
-        sizes = dict.fromkeys(("unpaired", "half", "difficulty"))
-        if row.diff:
-            for name, correlation in zip(sizes, (0.0, 0.5, row.rho), strict=True):
-                sizes[name] = required_problems_for_shares(row.baseline, row.value, correlation)
-        rows.append({"table": row.table, "run": row.run, "metric": row.metric, "diff": row.diff} | sizes)
-    return pd.DataFrame(rows).astype({name: "Int64" for name in ("unpaired", "half", "difficulty")})
+    sizes = frame[["table", "run", "metric", "diff"]].copy()
+    for name, correlations in {"unpaired": 0.0, "half": 0.5, "difficulty": frame["rho"]}.items():
+        assumed = frame.assign(assumed=correlations)[["baseline", "value", "assumed"]].to_numpy()
+        needed = [required_problems_for_shares(*row) if row[0] != row[1] else None for row in assumed]
+        sizes[name] = pd.array(needed, dtype="Int64")
+    return sizes
 
 
 def selection_bias(difficulty: Difficulty, correlations: tuple[float, ...], problems: tuple[int, ...]) -> pd.DataFrame:

@@ -128,21 +128,19 @@ SHOWN: dict[str, dict[str, Cell]] = {
 
 
 def audit_tables(audit) -> dict[str, tuple[pd.DataFrame, Table]]:
-    """By name: numbers and what readers see of them, from an `hdpo.audit.audit.Audit`."""
+    """By name: numbers and what readers see of them, from what `hdpo.audit.audit.audit` returns."""
     difficulty = f"({audit.difficulty.a:.2f}, {audit.difficulty.b:.2f})"
-    numbers = {name: getattr(audit, name) for name in CAPTIONS}
-    shown = {
-        name: pd.DataFrame([{title: cell(row) for title, cell in cells.items()} for row in numbers[name].itertuples()])
-        for name, cells in SHOWN.items()
-    }
-    shown["selection"] = _selection(audit.selection)
+    shown = {"selection": _selection(audit.selection)}
     shown["tail"] = audit.tail.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
-    numbers["tail"] = audit.tail.astype(str)
+    for name, cells in SHOWN.items():
+        rows = getattr(audit, name).itertuples()
+        shown[name] = pd.DataFrame([{title: cell(row) for title, cell in cells.items()} for row in rows])
     tables = {}
     for name, caption in CAPTIONS.items():
         caption = caption.format(problems=PROBLEMS, evaluations=EVALUATIONS, difficulty=difficulty)
         table = make_table(f"audit-{name.replace('_', '-')}", shown[name], caption, words=WORDS)
-        tables[name] = (numbers[name], table)
+        numbers = getattr(audit, name)
+        tables[name] = (numbers.astype(str) if name == "tail" else numbers, table)
     return tables
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logit, logsumexp
 
 from hdpo.system.errors import UserError
-from hdpo.theory.distributions import log_softmax, require_count, require_logp, require_probability, require_reward
+from hdpo.theory.divergences import log_softmax, require_count, require_logp, require_positive, require_reward
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_bandit(n_arms: int, n_correct: int, success: float, rng: np.random.Gene
     """
     require_count("number of correct arms", n_correct)
     require_count("number of arms", n_arms, least=n_correct + 1)
-    if require_probability("success probability p", success) == 1.0:
+    if require_positive("success probability p", success, most=1) == 1.0:
         raise UserError("success probability p must be below 1 when some arm is wrong, got 1.0")
     reward = (np.arange(n_arms) < n_correct).astype(np.float64)
     context = rng.normal(size=n_arms + 2)

@@ -16,7 +16,7 @@ from scipy.special import xlog1py
 from hdpo.learning.advantages import group_advantages
 from hdpo.theory.bandit import condition_on_success, example_bandit
 from hdpo.theory.distillation import divergence_and_gradient
-from hdpo.theory.distributions import log_softmax, require_count, require_logp, require_probability, require_reward
+from hdpo.theory.divergences import log_softmax, require_count, require_logp, require_positive, require_reward
 from hdpo.theory.statements import EXACT, QUANTILE, row
 
 GROUP_SIZE = 16  # the paper's G
@@ -27,7 +27,7 @@ SUCCESSES = 10.0 ** -np.arange(1, 7)
 
 def log_all_fail(success: float, rollouts: int) -> float:
     """log (1 − p)^G, accurate for tiny p. Raises UserError unless 0 < p ≤ 1 and G ≥ 1."""
-    require_probability("success probability p", success)
+    require_positive("success probability p", success, most=1)
     return require_count("group size G", rollouts) * float(xlog1py(1.0, -success))
 
 
@@ -94,12 +94,6 @@ def wait_curve(repetitions: int = 100, seed: int = 20, blocks: tuple[int, int] =
             waits = simulated_waits(*rollouts, repetitions=repetitions, rng=rng, block=block)
             rows.append((method, success, expected_wait(*rollouts), waits.mean()))
     return pd.DataFrame(rows, columns=["method", "success", "formula", "simulated"])
-
-
-def cliff_curve() -> pd.DataFrame:
-    """P(all G rollouts fail): columns success, group_size, probability."""
-    rows = [(p, g, cliff_probability(p, g)) for g in (4, 16, 64) for p in np.logspace(-4, -0.05, 80)]
-    return pd.DataFrame(rows, columns=["success", "group_size", "probability"])
 
 
 def gradient_rows() -> list[dict]:

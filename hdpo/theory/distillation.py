@@ -17,15 +17,13 @@ smallest case where both can be enumerated: two tokens from a vocabulary V, teac
 [V] and `second_logp` [V, V] (row: first token).
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares, minimize
 
 from hdpo.system.errors import UserError
 from hdpo.theory.bandit import condition_on_success, example_bandit, success_probability
-from hdpo.theory.distributions import jsd, kl, log_softmax, require_logp, total_variation
+from hdpo.theory.divergences import jsd, kl, log_softmax, require_logp, total_variation
 from hdpo.theory.optimal_policy import optimal_log_policy
 from hdpo.theory.statements import SEARCH, row
 
@@ -79,23 +77,16 @@ def distil(target_logp: np.ndarray, name: str, features: np.ndarray | None = Non
     return log_softmax(features @ min(polished, key=lambda weights: loss(weights)[0]))
 
 
-class LimitedProblem(NamedTuple):
-    """A target that bell-shaped students cannot express."""
+def limited_problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reward [A], target log-probabilities [A] and student features [A, 2] on a line of A = 21 arms.
 
-    reward: np.ndarray  # [A]
-    target_logp: np.ndarray  # [A]
-    features: np.ndarray  # [A, 2]
-
-
-def limited_problem() -> LimitedProblem:
-    """21 arms on a line, two separate groups of correct ones: the filtered teacher has two modes.
-
-    A student's features are the position and its square, so its distribution is a bell shape.
+    Correct arms form two separate groups, so the filtered teacher has two modes. The features are the position and its
+    square, so a student's distribution is a bell shape.
     """
     position = np.linspace(-1.0, 1.0, 21)
     reward = np.isin(np.arange(21), [4, 5, 15, 16]).astype(np.float64)
     target = condition_on_success(log_softmax(-(position**2)), reward)
-    return LimitedProblem(reward, target, np.stack([position, position**2], axis=1))
+    return reward, target, np.stack([position, position**2], axis=1)
 
 
 def limited_students() -> pd.DataFrame:
@@ -122,25 +113,18 @@ def sequence_logp(first_logp: np.ndarray, second_logp: np.ndarray) -> np.ndarray
     return (require_logp("first token", first_logp)[:, None] + require_logp("second token", second_logp)).ravel()
 
 
-def filtered_prefix_weights(first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """How often each first token occurs among R = 1 rollouts, [V]: the loss's weight on that prefix.
-
-    Raises UserError if no trajectory of positive probability is correct.
-    """
-    filtered = np.exp(condition_on_success(sequence_logp(first_logp, second_logp), reward))
-    return filtered.reshape(second_logp.shape).sum(axis=1)
-
-
 def distil_token_level(
     first_logp: np.ndarray, second_logp: np.ndarray, reward: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise the expected token-level JSD by search; return the student's two tables.
 
     The loss is a weighted sum over prefixes and the student is free at each, so each is minimised alone.
-    A prefix no filtered rollout visits gets no gradient and stays at the uniform start.
+    A prefix no filtered rollout visits gets no gradient and stays at the uniform start. Raises UserError if no
+    trajectory of positive probability is correct.
     """
+    filtered = condition_on_success(sequence_logp(first_logp, second_logp), reward).reshape(second_logp.shape)
     second = np.full(second_logp.shape, -np.log(second_logp.shape[1]))
-    for token in np.flatnonzero(filtered_prefix_weights(first_logp, second_logp, reward)):
+    for token in np.flatnonzero((filtered > -np.inf).any(axis=1)):
         second[token] = distil(second_logp[token], "JSD")
     return distil(first_logp, "JSD"), second
 
@@ -152,17 +136,17 @@ def distil_sequence_level(first_logp: np.ndarray, second_logp: np.ndarray, rewar
 
 def distillation_rows() -> list[dict]:
     """What minimising each divergence to the filtered teacher finds, for able and for limited students."""
-    bandit, line, rows = example_bandit(), limited_problem(), []
+    bandit, (_, two_modes, features), rows = example_bandit(), limited_problem(), []
     teacher = bandit.teacher_logp([3.0, 1.0])
     target, soft = condition_on_success(teacher, bandit.reward), optimal_log_policy(teacher, bandit.reward, 0.2)
     for divergence in ("forward KL", "JSD"):
-        limited = distil(line.target_logp, divergence, line.features)
-        distances = {"able": total_variation(distil(target, divergence), target)}
-        distances["limited"] = total_variation(limited, line.target_logp)
+        limited = distil(two_modes, divergence, features)
+        able = total_variation(distil(target, divergence), target)
+        distances = {"able": able, "limited": total_variation(limited, two_modes)}
         quantity, name = f"TV after minimising {divergence}", divergence.lower().replace(" ", "-")
         rows += [row(f"distillation.{who}", quantity, 0, tv, SEARCH, name=name) for who, tv in distances.items()]
         if divergence == "forward KL":
-            gap = np.abs(line.features.T @ (np.exp(limited) - np.exp(line.target_logp))).max()
+            gap = np.abs(features.T @ (np.exp(limited) - np.exp(two_modes))).max()
             rows.append(row("distillation.means", "largest difference", 0, gap, SEARCH))
     positive = total_variation(distil(soft, "reverse KL"), soft)
     first, second = random_teacher(4, np.random.default_rng(2))

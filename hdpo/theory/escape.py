@@ -28,7 +28,7 @@ from hdpo.theory.cliff import (
     leave_one_out_advantages,
     log_all_fail,
 )
-from hdpo.theory.distributions import require_count, require_positive, require_probability
+from hdpo.theory.divergences import require_count, require_positive
 from hdpo.theory.statements import QUANTILE, row
 
 WEIGHTS = {"grpo": 0.0, "hdpo": 0.1}  # the paper's λ
@@ -79,7 +79,8 @@ class Climb:
         are small. Raises UserError unless 0 < start, goal ≤ 1.
         """
         ends = [
-            logit(require_probability(name, p) ** (1 / self.tokens)) for name, p in (("start", start), ("goal", goal))
+            logit(require_positive(name, p, most=1) ** (1 / self.tokens))
+            for name, p in (("start", start), ("goal", goal))
         ]
         demonstrated = 1 - cliff_probability(self.teacher_success, self.teacher_rollouts)
 

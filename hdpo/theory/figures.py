@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
+from hdpo.theory.cliff import cliff_probability
 
 METHOD_COLOURS = {"GRPO": PALETTE["vermilion"], "HDPO": PALETTE["blue"]}
 KIND_COLOURS = {"same": PALETTE["blue"], "cross": PALETTE["orange"]}
@@ -41,11 +42,13 @@ def _diagonal(axis: plt.Axes, low: float, high: float, label: str) -> None:
     axis.loglog([low, high], [low, high], **DASHED, lw=1, label=label)
 
 
-def cliff_figure(probability: pd.DataFrame, waits: pd.DataFrame) -> plt.Figure:
+def cliff_figure(waits: pd.DataFrame) -> plt.Figure:
     """Left: how likely a cliff is. Right: steps to the first non-zero update, formula and simulation."""
     figure, (left, right) = _page()
-    for (group_size, part), style in zip(probability.groupby("group_size"), ("-", "--", ":"), strict=False):
-        left.semilogx(part["success"], part["probability"], style, color=PALETTE["black"], label=f"$G = {group_size}$")
+    success = np.logspace(-4, -0.05, 80)
+    for group_size, style in ((4, "-"), (16, "--"), (64, ":")):
+        probability = [cliff_probability(p, group_size) for p in success]
+        left.semilogx(success, probability, style, color=PALETTE["black"], label=f"$G = {group_size}$")
     left.set(xlabel=SUCCESS_LABEL, ylabel="P(all $G$ rollouts fail)", title="A cliff is likely where $p < 1/G$")
     left.legend()
     _by_method(right, waits)

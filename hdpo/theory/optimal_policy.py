@@ -15,12 +15,11 @@ from scipy.special import log_expit, logit, logsumexp
 
 from hdpo.system.errors import UserError
 from hdpo.theory.bandit import example_bandit, make_bandit, success_probability
-from hdpo.theory.distributions import (
+from hdpo.theory.divergences import (
     kl_between_logits,
     log_softmax,
     require_logp,
     require_positive,
-    require_probability,
     require_reward,
     total_variation,
 )
@@ -57,14 +56,14 @@ def optimal_value(success: float, beta: float) -> float:
     The second form neither overflows for small β nor cancels for large β.
     """
     require_positive("β", beta)
-    require_probability("success probability p", success)
+    require_positive("success probability p", success, most=1)
     return float(1 + beta * np.log1p((1 - success) * np.expm1(-1 / beta)))
 
 
 def log_tv_to_target(success: float, beta: float) -> float:
     """log TV(π*_β, π_ref(·|R=1)) in closed form; it is log((1−p)/p) − 1/β up to a vanishing term."""
     require_positive("β", beta)
-    require_probability("success probability p", success)
+    require_positive("success probability p", success, most=1)
     return float(log_expit(-logit(success) - 1.0 / beta))
 
 

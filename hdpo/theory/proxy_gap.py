@@ -19,15 +19,7 @@ from scipy.special import rel_entr
 
 from hdpo.system.errors import UserError
 from hdpo.theory.bandit import Bandit, condition_on_success, example_bandit, success_probability
-from hdpo.theory.distributions import (
-    kl,
-    kl_between_logits,
-    log_softmax,
-    require_logp,
-    require_positive,
-    require_probability,
-    total_variation,
-)
+from hdpo.theory.divergences import kl, kl_between_logits, log_softmax, require_logp, require_positive, total_variation
 from hdpo.theory.statements import EXACT, row
 
 NATS_PER_BIT = np.log(2.0)
@@ -51,7 +43,7 @@ def leaked_information(student_logp: np.ndarray, teacher_logp: np.ndarray, rewar
     """
     target, proxy = condition_on_success(student_logp, reward), condition_on_success(teacher_logp, reward)
     success, before = success_probability(teacher_logp, reward), success_probability(student_logp, reward)
-    require_probability("probability of a wrong arm", 1 - before)
+    require_positive("probability of a wrong arm", 1 - before, most=1)
     among_wrong, gap = (float(kl_between_logits(teacher_logp[reward == r], student_logp[reward == r])) for r in (0, 1))
     return {
         "total": float(kl_between_logits(teacher_logp, student_logp)),

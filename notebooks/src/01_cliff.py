@@ -39,7 +39,7 @@ import pandas as pd
 
 from hdpo.theory import cliff, escape, figures
 from hdpo.theory.bandit import condition_on_success, example_bandit, success_probability
-from hdpo.theory.distributions import log_softmax
+from hdpo.theory.divergences import log_softmax
 
 pd.set_option("display.precision", 4)
 
@@ -53,7 +53,7 @@ pd.set_option("display.precision", 4)
 # moves as soon as a rollout of either kind is correct.
 
 # %%
-figures.cliff_figure(cliff.cliff_curve(), cliff.wait_curve())
+figures.cliff_figure(cliff.wait_curve())
 
 # %% [markdown]
 # ## What GRPO's gradient does there

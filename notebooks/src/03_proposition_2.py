@@ -95,7 +95,7 @@ figures.limit_figure(optimal_policy.limit_curve())
 # of no use on a cliff.
 
 # %%
-figures.rejection_figure(rejection.rejection_curve(), rejection.fit_curve())
+figures.rejection_figure(*rejection.rejection_curves())
 
 # %%
 pd.DataFrame(rejection.rejection_rows())[["statement", *shown]].set_index("statement")

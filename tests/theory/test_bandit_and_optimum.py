@@ -7,7 +7,7 @@ from scipy.stats import entropy
 
 from hdpo.system.errors import UserError
 from hdpo.theory import bandit, optimal_policy
-from hdpo.theory.distributions import jsd, kl, kl_between_logits, log_softmax, total_variation
+from hdpo.theory.divergences import jsd, kl, kl_between_logits, log_softmax, total_variation
 
 # Three arms, two of them correct, p = 1/4. With e^{1/β} = 3, i.e. β = 1/ln 3: Z = 3/4 + 3/4 = 3/2, so
 # π* = (1/8·3, 1/8·3, 3/4) / (3/2) = (1/4, 1/4, 1/2), the optimum is β ln Z, and TV to (1/2, 1/2, 0) is 1/2.

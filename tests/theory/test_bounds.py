@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime, minimize_scalar
 
 from hdpo.system.errors import UserError
 from hdpo.theory import bounds
-from hdpo.theory.distributions import kl_between_logits
+from hdpo.theory.divergences import kl_between_logits
 
 LOGITS = arrays(np.float64, (7,), elements=st.floats(-30, 30))
 

@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from hdpo.system.errors import UserError
 from hdpo.theory import cliff, escape
 from hdpo.theory.distillation import divergence_and_gradient
-from hdpo.theory.distributions import log_softmax
+from hdpo.theory.divergences import log_softmax
 
 
 def test_advantages_by_hand():

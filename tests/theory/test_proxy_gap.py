@@ -7,7 +7,7 @@ from scipy.stats import entropy
 from hdpo.system.errors import UserError
 from hdpo.theory import proxy_gap
 from hdpo.theory.bandit import condition_on_success, example_bandit
-from hdpo.theory.distributions import total_variation
+from hdpo.theory.divergences import total_variation
 
 STUDENT = np.log([0.1, 0.1, 0.8])
 TEACHER = np.log([0.4, 0.1, 0.5])

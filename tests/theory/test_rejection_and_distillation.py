@@ -9,7 +9,7 @@ from scipy import stats
 from hdpo.system.errors import UserError
 from hdpo.theory import distillation, rejection
 from hdpo.theory.bandit import condition_on_success, success_probability
-from hdpo.theory.distributions import jsd, log_softmax, total_variation
+from hdpo.theory.divergences import jsd, log_softmax, total_variation
 
 REF = np.log([0.02, 0.08, 0.9])
 REWARD = np.array([1.0, 1.0, 0.0])  # target (0.2, 0.8, 0), p = 0.1
@@ -95,13 +95,12 @@ def test_unknown_divergence_and_unnormalised_teacher_are_refused():
 
 
 def test_a_limited_student_covers_under_forward_kl_and_chooses_under_jsd():
-    line = distillation.limited_problem()
-    covering, choosing = (distillation.distil(line.target_logp, name, line.features) for name in ("forward KL", "JSD"))
-    np.testing.assert_allclose(
-        line.features.T @ np.exp(covering), line.features.T @ np.exp(line.target_logp), atol=1e-8
-    )  # moment matching, the condition for the minimum of forward KL in an exponential family
-    assert success_probability(covering, line.reward) < 0.5 < success_probability(choosing, line.reward)
-    half = line.reward * (np.arange(line.reward.size) < 10)
+    reward, target, features = distillation.limited_problem()
+    covering, choosing = (distillation.distil(target, name, features) for name in ("forward KL", "JSD"))
+    # Moment matching is the condition for the minimum of forward KL in an exponential family.
+    np.testing.assert_allclose(features.T @ np.exp(covering), features.T @ np.exp(target), atol=1e-8)
+    assert success_probability(covering, reward) < 0.5 < success_probability(choosing, reward)
+    half = reward * (np.arange(reward.size) < 10)
     assert abs(success_probability(choosing, half) - 0.5) > 0.49  # nearly all of it on one of the two modes
 
 
@@ -110,8 +109,9 @@ def test_token_level_jsd_is_zero_at_the_unfiltered_teacher_only():
     # rollouts visit prefix 0 alone; there the loss compares with the teacher's (1/2, 1/2), not with (1, 0).
     first, second = np.log([0.5, 0.5]), np.log(np.full((2, 2), 0.5))
     reward = np.array([1.0, 0, 0, 0])
-    np.testing.assert_allclose(distillation.filtered_prefix_weights(first, second, reward), [1.0, 0.0])
+    second[1] = np.log([0.9, 0.1])  # never compared, so that prefix stays as it starts, uniform
     tables = distillation.distil_token_level(first, second, reward)
+    np.testing.assert_allclose(np.exp(tables[1][1]), [0.5, 0.5])
     assert success_probability(distillation.sequence_logp(*tables), reward) == pytest.approx(0.25, abs=1e-8)
     assert jsd(first, tables[0]) < 1e-15
     by_sequence = distillation.distil_sequence_level(first, second, reward)

@@ -1,10 +1,11 @@
-"""Distributions given as log-probabilities [..., A]: the checks of arguments, and how far apart two of them are.
+"""Divergences between two distributions given as log-probabilities [..., A], and the checks of arguments.
 
 Divergences sum over the last axis. 0 · log 0 counts as 0, and an infinite divergence is inf, not a large number.
 A failed check raises a UserError of one line that names the quantity and the values that are allowed.
 """
 
 from numbers import Real
+from sys import float_info
 
 import numpy as np
 from scipy.special import hyp1f1, logsumexp, rel_entr
@@ -52,17 +53,10 @@ def kl_between_logits(teacher_logits: np.ndarray, student_logits: np.ndarray) ->
     return np.where(np.abs(shift).max(axis=-1) < 1.0, small, logsumexp(logp + shift, axis=-1))
 
 
-def require_positive(name: str, value: float) -> float:
-    """Return `value`, a finite number above 0; raise UserError otherwise."""
-    if not (isinstance(value, Real) and 0 < value < np.inf):
-        raise UserError(f"{name} must be a finite number above 0, got {value!r}")
-    return float(value)
-
-
-def require_probability(name: str, value: float) -> float:
-    """Return `value`, a number in (0, 1]; raise UserError otherwise."""
-    if not (isinstance(value, Real) and 0 < value <= 1):
-        raise UserError(f"{name} must be a probability in (0, 1], got {value!r}")
+def require_positive(name: str, value: float, most: float = float_info.max) -> float:
+    """Return `value`, a number above 0 and at most `most`, by default any finite one; raise UserError otherwise."""
+    if not (isinstance(value, Real) and 0 < value <= most):
+        raise UserError(f"{name} must be a number above 0 and at most {most:g}, got {value!r}")
     return float(value)
 
 
@@ -98,7 +92,7 @@ def require_reward(name: str, reward: np.ndarray, n_arms: int) -> np.ndarray:
 
 def require_logit_pair(teacher_logits: np.ndarray, student_logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both logit arrays [..., V] as float64; raise UserError unless finite and of one shape."""
-    teacher, student = np.asarray(teacher_logits, dtype=np.float64), np.asarray(student_logits, dtype=np.float64)
+    teacher, student = (np.asarray(logits, dtype=np.float64) for logits in (teacher_logits, student_logits))
     for name, logits in (("teacher logits", teacher), ("student logits", student)):
         if logits.ndim == 0 or logits.shape[-1] == 0 or not np.isfinite(logits).all():
             raise UserError(f"{name} must be finite and of shape [..., V], got shape {logits.shape}")
