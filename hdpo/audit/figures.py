@@ -58,10 +58,10 @@ def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figu
     )
     for axis, metric in zip(axes, metrics, strict=True):
         axis.axvline(0, color=PALETTE["grey"], lw=0.8)
-        for label, frame, shift, hue, marks in kinds:
+        for label, frame, shift, hue, shape in kinds:
             part = 100 * frame[frame["metric"] == metric].set_index("run").loc[runs, ["diff", "half"]]
-            marks |= {"ms": 4, "lw": 1, "color": PALETTE[hue], "label": label}
-            axis.errorbar(part["diff"], np.arange(len(runs)) + shift, xerr=part["half"], **marks)
+            y, marks = np.arange(len(runs)) + shift, {"color": PALETTE[hue], "label": label} | shape
+            axis.errorbar(part["diff"], y, xerr=part["half"], ms=4, lw=1, **marks)
         axis.set(title=metric_label(metric), xlabel="difference to GRPO, points")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
     axes[0].set_yticks(range(len(runs)), [run_label(run) for run in runs])

@@ -75,9 +75,7 @@ def quoted_ends(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFram
     return pd.DataFrame(rows, columns=["id", "metric", "quoted", "reading", "table", "contrast", "value"])
 
 
-def _quoted_parts(
-    recomputed: pd.DataFrame, claims: list[AnyClaim]
-) -> Iterator[tuple[AnyClaim, pd.DataFrame, tuple[float, float]]]:
+def _quoted_parts(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> Iterator[tuple]:
     """Claims with a quoted range; their recomputed parts as table, contrast, reading and value; and the range."""
     for claim in claims:
         parts = recomputed[recomputed["id"] == claim.id].melt(["table", "contrast"], READINGS, "reading", "value")

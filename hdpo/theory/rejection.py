@@ -63,12 +63,14 @@ def goodness_of_fit(
     Uniform on (0, 1) where the hypothesis is the sampled distribution. Raises UserError if the hypothesis
     is not normalised.
     """
-    expected = n_accept * np.exp(require_logp("hypothesised target", hypothesis))
+    hypothesis = np.exp(require_logp("hypothesised target", hypothesis))
+    support = np.flatnonzero(hypothesis)
     draws = (rejection_sample(ref_logp, reward, n_accept, rng)[0] for _ in range(repetitions))
-    counts = np.array([np.bincount(arms, minlength=expected.size) for arms in draws])  # [repetitions, A]
-    with np.errstate(divide="ignore", invalid="ignore"):  # infinite where the hypothesis calls a draw impossible
-        terms = np.where(counts == expected, 0.0, (counts - expected) ** 2 / expected)
-    return stats.chi2.sf(terms.sum(axis=1), np.count_nonzero(expected) - 1)
+    counts = np.array([np.bincount(arms, minlength=hypothesis.size) for arms in draws])  # [repetitions, A]
+    p_values = np.zeros(repetitions)  # 0 where the hypothesis calls a draw impossible
+    possible = (counts[:, hypothesis == 0] == 0).all(axis=1)
+    p_values[possible] = stats.chisquare(counts[possible][:, support], n_accept * hypothesis[support], axis=1).pvalue
+    return p_values
 
 
 def uniformity(p_values: np.ndarray) -> tuple[float, float]:
