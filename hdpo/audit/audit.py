@@ -1,10 +1,9 @@
 """Audit of the paper's reported numbers: what they support, and under which assumptions. Needs no run."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 
 from hdpo.audit.figures import draw_figures
 from hdpo.audit.findings import findings
@@ -16,15 +15,13 @@ from hdpo.audit.tail import tail_checks
 from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import COLUMNS, PROBLEMS, reported_scores
 from hdpo.render.document import Document, Section, write_document
+from hdpo.render.style import save_figure
 from hdpo.render.table import make_table, write_table, write_text
-from hdpo.stats.selection import Difficulty
 from hdpo.study.study import Study
 
 SEED = 0
 CORRELATIONS = (0.0, 0.5, 0.9)  # lag-one, of a training curve's noise
 VALIDATION_SIZES = (256, PROBLEMS)
-
-
 INTRODUCTION = (
     "This audit uses the paper's two tables of results and nothing else. It asks what the numbers themselves support,"
     " under assumptions that each table states. Every entry is one training run with one seed, the best of its"
@@ -32,25 +29,10 @@ INTRODUCTION = (
 )
 
 
-@dataclass(frozen=True)
-class Audit:
-    """Every table of the audit as numbers, with the beta difficulty that some of them assume."""
+def audit() -> SimpleNamespace:
+    """Every table of the audit as numbers, a data frame each, with the beta `difficulty` that some of them assume.
 
-    difficulty: Difficulty
-    sizes: pd.DataFrame
-    granularity: pd.DataFrame
-    claims: pd.DataFrame
-    quoted: pd.DataFrame
-    ends: pd.DataFrame
-    significance: pd.DataFrame
-    both: pd.DataFrame
-    required: pd.DataFrame
-    selection: pd.DataFrame
-    tail: pd.DataFrame
-
-
-def audit() -> Audit:
-    """Work everything out from hdpo/paper/reported.csv and hdpo/paper/claims.yaml.
+    Worked out from hdpo/paper/reported.csv and hdpo/paper/claims.yaml.
 
     Raises:
         UserError: one of them is missing or not what this version knows.
@@ -58,28 +40,28 @@ def audit() -> Audit:
     reported, claims = reported_scores(), load_claims()
     difficulty = reported_difficulty(reported)
     recomputed, significance = recomputed_claims(reported, claims), differences(reported, difficulty)
-    return Audit(
+    return SimpleNamespace(
         difficulty=difficulty,
         sizes=compatible_sizes(reported[list(COLUMNS.values())].to_numpy().ravel()),
         granularity=granularity(reported, difficulty, np.random.default_rng(SEED)),
-        claims=recomputed,
+        claims_recomputed=recomputed,
         quoted=quoted_ranges(recomputed, claims),
-        ends=quoted_ends(recomputed, claims),
+        quoted_ends=quoted_ends(recomputed, claims),
         significance=significance,
-        both=both_tables(reported),
+        significance_both=both_tables(reported),
         required=required_sizes(significance),
         selection=selection_bias(difficulty, CORRELATIONS, VALIDATION_SIZES),
         tail=tail_checks(SEED),
     )
 
 
-def write_audit(out: Path) -> list[Path]:
+def write_audit(out: Path) -> None:
     """Write audit.json, .md and .csv (findings), each table as .csv, .json, .md and .tex, and the figures.
 
     Raises:
         UserError: the paper's numbers or claims are missing or not what this version knows.
     """
-    out, result = Path(out), audit()
+    result = audit()
     summary, tables = findings(result), audit_tables(result)
     for name, (numbers, table) in tables.items():
         write_table(out / name, numbers, table)
@@ -88,11 +70,10 @@ def write_audit(out: Path) -> list[Path]:
     sections += [Section(title, tables=tuple(tables[name][1] for name in names)) for title, names in SECTIONS.items()]
     write_document(out / "audit", Document("The reported numbers, audited", tuple(sections)))
     write_text(out / "audit.csv", summary.to_csv(index=False))
-    figures = draw_figures(result, out)
-    files = [out / f"{name}.{kind}" for name in tables for kind in ("csv", "json", "md", "tex")]
-    return sorted([*(out / f"audit.{kind}" for kind in ("csv", "json", "md")), *files, *figures])
+    for name, figure in draw_figures(result).items():
+        save_figure(figure, out / name)
 
 
-def write_study_audit(study: Study) -> list[Path]:
+def write_study_audit(study: Study) -> None:
     """`write_audit` into a study's results; the audit itself depends on no study."""
-    return write_audit(study.root / "audit")
+    write_audit(study.root / "audit")

@@ -1,6 +1,6 @@
 """The audit's figures, one function each: numbers in, figure out."""
 
-from pathlib import Path
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from hdpo.claims.reported import PROBLEMS
 from hdpo.render.formats import metric_label
 from hdpo.render.runs import run_label
-from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, log_ticks, save_figure, use_style
+from hdpo.render.style import COLUMN_WIDTH, PAGE_WIDTH, PALETTE, log_ticks, use_style
 from hdpo.report.run_style import draw_legend, look, marker
 from hdpo.stats.proportions import difference_se
 
@@ -19,17 +19,14 @@ HUES = {"greedy": PALETTE["orange"], "pass@4": PALETTE["sky"], "pass@8": PALETTE
 STYLES = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1))]
 
 
-def draw_figures(audit, out: Path) -> list[Path]:
-    """Write audit_grid, audit_differences, audit_correlation and audit_selection to `out`, each as PNG and PDF."""
-    figures = {
+def draw_figures(audit) -> dict[str, Figure]:
+    """Every figure by file stem, from what `hdpo.audit.audit.audit` returns."""
+    return {
         "audit_grid": grid(audit.sizes),
-        "audit_differences": reported_differences(audit.significance, audit.both),
+        "audit_differences": reported_differences(audit.significance, audit.significance_both),
         "audit_correlation": correlation(audit.significance),
         "audit_selection": selection(audit.selection),
     }
-    for name, figure in figures.items():
-        save_figure(figure, out / name)
-    return [out / f"{name}.{kind}" for name in figures for kind in ("png", "pdf")]
 
 
 def grid(sizes: pd.DataFrame) -> Figure:
@@ -44,45 +41,41 @@ def grid(sizes: pd.DataFrame) -> Figure:
     axis.plot(best["problems"], best["on_grid"], "o", ms=4, color=PALETTE["vermilion"])
     for n in best["problems"]:
         axis.annotate(f"{n}", (n, whole), (-4, 2), textcoords="offset points", ha="right", fontsize="small")
-    axis.set_xlabel("number of problems n")
-    axis.set_ylabel("reported values that\nare multiples of 1/n")
-    axis.set_ylim(-0.5, whole + 3)
+    axis.set(xlabel="number of problems n", ylabel="reported values that\nare multiples of 1/n", ylim=(-0.5, whole + 3))
     return figure
 
 
 def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figure:
     """Differences to GRPO as reported, beside 95 % intervals by assumption, a panel per metric."""
     use_style()
-    metrics, runs = list(dict.fromkeys(significance["metric"])), list(dict.fromkeys(significance["run"]))
+    metrics, runs = significance["metric"].unique(), significance["run"].unique()
     figure, axes = plt.subplots(1, len(metrics), figsize=(PAGE_WIDTH, 3.1), sharey=True)
     single = significance.assign(half=1.96 * significance["se_unpaired"])
     kinds = (
-        ("Table 1, unpaired binomial", single[single["table"] == 1], -0.22, PALETTE["sky"], "o", PALETTE["sky"]),
-        ("Table 3, unpaired binomial", single[single["table"] == 3], 0.0, PALETTE["sky"], "s", "white"),
-        ("both, spread between the two repeats", both, 0.22, PALETTE["vermilion"], "D", PALETTE["vermilion"]),
+        ("Table 1, unpaired binomial", single[single["table"] == 1], -0.22, "sky", {"fmt": "o"}),
+        ("Table 3, unpaired binomial", single[single["table"] == 3], 0.0, "sky", {"fmt": "s", "mfc": "white"}),
+        ("both, spread between the two repeats", both, 0.22, "vermilion", {"fmt": "D"}),
     )
     for axis, metric in zip(axes, metrics, strict=True):
         axis.axvline(0, color=PALETTE["grey"], lw=0.8)
-        for label, frame, shift, hue, shape, face in kinds:
-            part = frame[frame["metric"] == metric].set_index("run").loc[runs]
-            points = {"fmt": shape, "ms": 4, "lw": 1, "color": hue, "mfc": face, "label": label}
-            axis.errorbar(100 * part["diff"], np.arange(len(runs)) + shift, xerr=100 * part["half"], **points)
-        axis.set_title(metric_label(metric))
-        axis.set_xlabel("difference to GRPO, points")
+        for label, frame, shift, hue, shape in kinds:
+            part = 100 * frame[frame["metric"] == metric].set_index("run").loc[runs, ["diff", "half"]]
+            y, marks = np.arange(len(runs)) + shift, {"color": PALETTE[hue], "label": label} | shape
+            axis.errorbar(part["diff"], y, xerr=part["half"], ms=4, lw=1, **marks)
+        axis.set(title=metric_label(metric), xlabel="difference to GRPO, points")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace("-", "−")))
     axes[0].set_yticks(range(len(runs)), [run_label(run) for run in runs])
     axes[0].invert_yaxis()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
 def correlation(significance: pd.DataFrame) -> Figure:
     """z of each reported difference in pass@4 and pass@8 against the correlation of the two runs' outcomes."""
     use_style()
-    metrics, runs = ["pass@4", "pass@8"], list(dict.fromkeys(significance["run"]))
+    runs = list(significance["run"].unique())
     figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.9), sharey=True)
-    for axis, metric in zip(axes, metrics, strict=True):
+    for axis, metric in zip(axes, ("pass@4", "pass@8"), strict=True):
         part = significance[significance["metric"] == metric]
         for row in part.itertuples():
             rho = np.linspace(0, min(0.95, row.rho_largest), 96)
@@ -92,9 +85,7 @@ def correlation(significance: pd.DataFrame) -> Figure:
         axis.axhspan(-1.96, 1.96, color=PALETTE["grey"], alpha=0.12, lw=0)
         axis.axvline(part["rho"].iloc[0], color=PALETTE["grey"], ls=":", lw=1)
         axis.annotate("difficulty", (part["rho"].iloc[0], -3.6), (-3, 0), textcoords="offset points", ha="right")
-        axis.set_ylim(-4, 6)
-        axis.set_title(f"{metric} (hollow: Table 3)")
-        axis.set_xlabel("correlation of outcomes over problems")
+        axis.set(title=f"{metric} (hollow: Table 3)", xlabel="correlation of outcomes over problems", ylim=(-4, 6))
     axes[0].set_ylabel("z of the difference to GRPO\n(shaded: below 1.96)")
     draw_legend(figure, set(runs), runs)
     return figure
@@ -103,14 +94,13 @@ def correlation(significance: pd.DataFrame) -> Figure:
 def selection(frame: pd.DataFrame) -> Figure:
     """Bias of "best of E evaluations" against E: by metric and correlation on 2048 problems, by problems for pass@8."""
     use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8), squeeze=True)
-    correlations = sorted(set(frame["correlation"]))
-    for metric, hue in HUES.items():
-        for value, style in zip(correlations, STYLES, strict=False):
-            part = frame.query("metric == @metric and correlation == @value and problems == @PROBLEMS")
-            label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
-            axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
-    for value, style in zip(correlations, STYLES, strict=False):
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8))
+    styles = dict(zip(sorted(set(frame["correlation"])), STYLES, strict=False))
+    for (metric, hue), (value, style) in product(HUES.items(), styles.items()):
+        part = frame.query("metric == @metric and correlation == @value and problems == @PROBLEMS")
+        label = ("sampled pass@1" if metric == "greedy" else metric) if value == 0 else None
+        axes[0].plot(part["evaluations"], 100 * part["bias"], color=hue, ls=style, label=label)
+    for value, style in styles.items():
         axes[0].plot([], [], color=PALETTE["grey"], ls=style, label=f"ρ = {value:g}")
     for count, hue in zip(sorted(set(frame["problems"])), (PALETTE["green"], PALETTE["blue"]), strict=False):
         part = frame.query("metric == 'pass@8' and correlation == 0 and problems == @count")
@@ -119,7 +109,6 @@ def selection(frame: pd.DataFrame) -> Figure:
         axes[1].fill_between(part["evaluations"], bias - sd, bias + sd, color=hue, alpha=0.15, lw=0)
     for axis in axes:
         log_ticks(axis, sorted(set(frame["evaluations"])))
-        axis.set_xlabel("evaluations E of a flat curve")
+        axis.set(xlabel="evaluations E of a flat curve", ylabel="bias of the best, points")
         axis.legend(fontsize="x-small")
-        axis.set_ylabel("bias of the best, points")
     return figure

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from operator import itemgetter
 
 import pandas as pd
@@ -10,6 +11,7 @@ from hdpo.claims.claims import AnyClaim, Direction, Equivalence
 from hdpo.claims.reported import reported_contrasts
 from hdpo.system.errors import UserError
 
+READINGS = ["absolute", "relative"]
 ROUNDING = 0.05  # points: what a figure quoted to one decimal leaves open
 
 
@@ -20,14 +22,11 @@ def recomputed_claims(reported: pd.DataFrame, claims: list[AnyClaim]) -> pd.Data
     claimed (whether the sign is the claimed one, or within the margin for an equivalence).
     """
     rows = []
-    for claim in claims:
-        if not isinstance(claim, Direction | Equivalence):
-            continue
+    for claim in (claim for claim in claims if isinstance(claim, Direction | Equivalence)):
         found = []
         for weights in claim.weights[1:] or claim.weights:
-            against = reported_contrasts(
-                reported, {run: -weight for run, weight in weights.items() if weight < 0}, claim.metric
-            )
+            negative = {run: -weight for run, weight in weights.items() if weight < 0}
+            against = reported_contrasts(reported, negative, claim.metric)
             for table, value in reported_contrasts(reported, weights, claim.metric).items():
                 absolute = round(100 * value, 6)
                 claimed = (
@@ -48,16 +47,16 @@ def quoted_ranges(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFr
     allowed).
     """
     rows, every = [], sorted(set(recomputed["table"]))
+    choices = [[table] for table in every] + ([every] if len(every) > 1 else [])
     for claim, parts, (low, high) in _quoted_parts(recomputed, claims):
-        for tables in (*([table] for table in every), *([every] if len(every) > 1 else [])):
-            for reading in ("absolute", "relative"):
-                values = parts.loc[parts["table"].isin(tables), reading]
-                inside = values.between(low - ROUNDING - 1e-9, high + ROUNDING + 1e-9)
-                row = {"id": claim.id, "metric": parts["metric"].iloc[0], "quoted_low": low, "quoted_high": high}
-                row |= {"tables": " and ".join(map(str, tables)), "reading": reading}
-                row |= {"low": values.min(), "high": values.max()}
-                row |= {"low_fits": _fits(values.min(), low), "high_fits": _fits(values.max(), high)}
-                rows.append(row | {"inside": int(inside.sum()), "parts": len(values)})
+        for tables, reading in product(choices, READINGS):
+            values = parts.loc[parts["table"].isin(tables) & (parts["reading"] == reading), "value"]
+            inside = values.between(low - ROUNDING - 1e-9, high + ROUNDING + 1e-9)
+            row = {"id": claim.id, "metric": claim.metric, "quoted_low": low, "quoted_high": high}
+            row |= {"tables": " and ".join(map(str, tables)), "reading": reading}
+            row |= {"low": values.min(), "high": values.max()}
+            row |= {"low_fits": _fits(values.min(), low), "high_fits": _fits(values.max(), high)}
+            rows.append(row | {"inside": int(inside.sum()), "parts": len(values)})
     return pd.DataFrame(rows)
 
 
@@ -70,23 +69,16 @@ def quoted_ends(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> pd.DataFram
     rows = []
     for claim, parts, ends in _quoted_parts(recomputed, claims):
         for end in ends:
-            key = {"id": claim.id, "metric": parts["metric"].iloc[0], "quoted": end}
-            fitting = [
-                key | {"reading": reading, "table": str(part.table), "contrast": part.contrast, "value": value}
-                for reading in ("absolute", "relative")
-                for part in parts.itertuples()
-                if _fits(value := getattr(part, reading), end)
-            ]
-            rows += fitting or [key]
+            key = {"id": claim.id, "metric": claim.metric, "quoted": end}
+            fitting = parts[[_fits(value, end) for value in parts["value"]]].astype({"table": str})
+            rows += [key | found for found in fitting.to_dict("records")] or [key]
     return pd.DataFrame(rows, columns=["id", "metric", "quoted", "reading", "table", "contrast", "value"])
 
 
-def _quoted_parts(
-    recomputed: pd.DataFrame, claims: list[AnyClaim]
-) -> Iterator[tuple[AnyClaim, pd.DataFrame, tuple[float, float]]]:
-    """Claims with a quoted range, their recomputed parts, and the range."""
+def _quoted_parts(recomputed: pd.DataFrame, claims: list[AnyClaim]) -> Iterator[tuple]:
+    """Claims with a quoted range; their recomputed parts as table, contrast, reading and value; and the range."""
     for claim in claims:
-        parts = recomputed[recomputed["id"] == claim.id]
+        parts = recomputed[recomputed["id"] == claim.id].melt(["table", "contrast"], READINGS, "reading", "value")
         if claim.quoted is not None and len(parts):
             yield claim, parts, quoted_range(claim.quoted)
 

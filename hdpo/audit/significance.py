@@ -9,7 +9,7 @@ runs       the two hardware runs of each configuration as repeats: a difference 
            around the tables' means. This is run-to-run error, as far as two runs with one seed show it
 """
 
-from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from scipy.stats import t as student_t
 
 from hdpo.claims.reported import COLUMNS, PROBLEMS
 from hdpo.claims.results import BASELINE
+from hdpo.stats.paired import mean_squares
 from hdpo.stats.power import Components, holm, minimal_effect, required_problems_for_shares, required_seeds, two_sided_p
 from hdpo.stats.proportions import (
     correlation_needed,
@@ -28,6 +29,7 @@ from hdpo.stats.proportions import (
 from hdpo.stats.selection import Difficulty, fit_difficulty, maximum_moments
 
 EVALUATIONS = 200  # 2000 steps, one evaluation every 10, the best reported
+ALL = "all HDPO runs"
 SAMPLES_OF = {"greedy": 1, "pass@4": 4, "pass@8": 8}  # k; greedy decoding has no draws, k = 1 stands in for it
 
 
@@ -48,43 +50,30 @@ def differences(reported: pd.DataFrame, difficulty: Difficulty) -> pd.DataFrame:
     rows, spread = [], maximum_moments(EVALUATIONS)[1][-1]
     for table, entries in reported.groupby("table"):
         by_run = entries.set_index("run")
-        for run in by_run.index.drop(BASELINE):
-            for metric, column in COLUMNS.items():
-                value, base = float(by_run.loc[run, column]), float(by_run.loc[BASELINE, column])
-                diff, k = round(value - base, 6), SAMPLES_OF[metric]
-                net = round(value * PROBLEMS) - round(base * PROBLEMS)
-                unpaired = diff / difference_se(base, value, PROBLEMS)
-                paired = diff / difference_se(base, value, PROBLEMS, difficulty.correlation(k))
-                se_best = np.sqrt(2) * spread * difficulty.noise(k, PROBLEMS)
-                row = {"table": table, "run": run, "metric": metric, "value": value, "baseline": base, "diff": diff}
-                row |= {"problems": net, "se_unpaired": difference_se(base, value, PROBLEMS)}
-                row |= {"z_unpaired": unpaired, "p_unpaired": z_p_value(unpaired), "rho": difficulty.correlation(k)}
-                row |= {"z_paired": paired, "p_paired": z_p_value(paired)}
-                row |= {"rho_needed": correlation_needed(base, value, PROBLEMS)}
-                row |= {"rho_largest": largest_correlation(base, value)}
-                row |= {"discordant": largest_discordance(net, PROBLEMS), "se_best": se_best, "z_best": diff / se_best}
-                rows.append(row)
+        for run, (metric, column) in product(by_run.index.drop(BASELINE), COLUMNS.items()):
+            value, base = float(by_run.loc[run, column]), float(by_run.loc[BASELINE, column])
+            diff, k, net = round(value - base, 6), SAMPLES_OF[metric], round(value * PROBLEMS) - round(base * PROBLEMS)
+            rho, se = difficulty.correlation(k), difference_se(base, value, PROBLEMS)
+            unpaired, paired = diff / se, diff / difference_se(base, value, PROBLEMS, rho)
+            se_best = np.sqrt(2) * spread * difficulty.noise(k, PROBLEMS)
+            row = {"table": table, "run": run, "metric": metric, "value": value, "baseline": base, "diff": diff}
+            row |= {"problems": net, "se_unpaired": se, "z_unpaired": unpaired, "p_unpaired": z_p_value(unpaired)}
+            row |= {"rho": rho, "z_paired": paired, "p_paired": z_p_value(paired)}
+            row |= {"rho_needed": correlation_needed(base, value, PROBLEMS)}
+            row |= {"rho_largest": largest_correlation(base, value), "discordant": largest_discordance(net, PROBLEMS)}
+            rows.append(row | {"se_best": se_best, "z_best": diff / se_best})
     frame = pd.DataFrame(rows)
     return frame.assign(holm_unpaired=holm(frame["p_unpaired"].to_numpy()))
 
 
-@dataclass(frozen=True)
-class Repeats:
-    """Two runs of each configuration, tables' means taken out."""
+def repeats(reported: pd.DataFrame, metric: str) -> tuple[pd.Series, float, int]:
+    """Both tables as repeats of one experiment of C runs: two-way analysis of variance, tables' means taken out.
 
-    means: pd.Series  # by run, mean of both tables
-    sd: float  # of one run
-    df: int
-
-
-def repeats(reported: pd.DataFrame, metric: str) -> Repeats:
-    """Both tables as repeats of one experiment of C runs: two-way analysis of variance, C − 1 degrees of freedom."""
+    Returns each run's mean of both tables, the standard deviation of one run, and its C − 1 degrees of freedom.
+    """
     wide = reported.pivot(index="run", columns="table", values=COLUMNS[metric])
-    values = wide.to_numpy()
-    C, H = values.shape
-    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
-    df = (C - 1) * (H - 1)
-    return Repeats(wide.mean(axis=1), float(np.sqrt((rest**2).sum() / df)), df)
+    df = (wide.shape[0] - 1) * (wide.shape[1] - 1)
+    return wide.mean(axis=1), float(np.sqrt(mean_squares(wide.to_numpy())[2])), df
 
 
 def both_tables(reported: pd.DataFrame) -> pd.DataFrame:
@@ -95,21 +84,18 @@ def both_tables(reported: pd.DataFrame) -> pd.DataFrame:
     """
     rows, tables = [], reported["table"].nunique()
     for metric in COLUMNS:
-        found = repeats(reported, metric)
-        runs = [run for run in found.means.index if run != BASELINE]
-        for name, members in [*((run, [run]) for run in runs), ("all HDPO runs", runs)]:
-            diff = round(float(found.means[members].mean() - found.means[BASELINE]), 8)
-            se = found.sd * np.sqrt((1 / len(members) + 1) / tables)
-            per_seed = Components(seed=found.sd**2 * (1 / len(members) + 1), problem=0.0, rest=0.0)
-            row = {"run": name, "metric": metric, "diff": diff, "sd_run": found.sd, "se": se, "df": found.df}
-            row["half"] = float(student_t.ppf(0.975, found.df)) * se
-            row |= {"t": diff / se, "p": two_sided_p(diff, se, found.df), "detectable": minimal_effect(se, found.df)}
+        means, sd, df = repeats(reported, metric)
+        runs = list(means.index.drop(BASELINE))
+        for name, members in ({run: [run] for run in runs} | {ALL: runs}).items():
+            diff = round(float(means[members].mean() - means[BASELINE]), 8)
+            share = 1 / len(members) + 1  # of a run's variance, in the difference of one table
+            se, per_seed = sd * np.sqrt(share / tables), Components(seed=sd**2 * share, problem=0.0, rest=0.0)
+            row = {"run": name, "metric": metric, "diff": diff, "sd_run": sd, "se": se, "df": df}
+            row |= {"half": float(student_t.ppf(0.975, df)) * se, "t": diff / se, "p": two_sided_p(diff, se, df)}
+            row |= {"detectable": minimal_effect(se, df)}
             rows.append(row | {"seeds": required_seeds(diff, per_seed, PROBLEMS) if diff else None})
     frame = pd.DataFrame(rows)
-    single = frame["run"] != "all HDPO runs"
-    frame["holm"] = np.nan
-    frame.loc[single, "holm"] = holm(frame.loc[single, "p"].to_numpy())
-    return frame
+    return frame.assign(holm=holm(frame["p"].where(frame["run"] != ALL).to_numpy()))  # nan is no test
 
 
 def required_sizes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,14 +104,12 @@ def required_sizes(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: table, run, metric, diff, unpaired, half (correlation 0.5), difficulty (correlation `rho`). Sampling error
     alone, one run each; None where the difference is 0.
     """
-    rows = []
-    for row in frame.itertuples():
-        sizes = dict.fromkeys(("unpaired", "half", "difficulty"))
-        if row.diff:
-            for name, correlation in zip(sizes, (0.0, 0.5, row.rho), strict=True):
-                sizes[name] = required_problems_for_shares(row.baseline, row.value, correlation)
-        rows.append({"table": row.table, "run": row.run, "metric": row.metric, "diff": row.diff} | sizes)
-    return pd.DataFrame(rows).astype({name: "Int64" for name in ("unpaired", "half", "difficulty")})
+    sizes = frame[["table", "run", "metric", "diff"]].copy()
+    for name, correlations in {"unpaired": 0.0, "half": 0.5, "difficulty": frame["rho"]}.items():
+        assumed = frame.assign(assumed=correlations)[["baseline", "value", "assumed"]].to_numpy()
+        needed = [required_problems_for_shares(*row) if row[0] != row[1] else None for row in assumed]
+        sizes[name] = pd.array(needed, dtype="Int64")
+    return sizes
 
 
 def selection_bias(difficulty: Difficulty, correlations: tuple[float, ...], problems: tuple[int, ...]) -> pd.DataFrame:
@@ -134,12 +118,9 @@ def selection_bias(difficulty: Difficulty, correlations: tuple[float, ...], prob
     Columns: metric, problems, evaluations (1 … 200 in steps), correlation (lag one), noise (one evaluation), bias, sd.
     """
     rows = []
-    for correlation in correlations:
-        mean, sd = maximum_moments(EVALUATIONS, correlation)
-        for metric, k in SAMPLES_OF.items():
-            for count in problems:
-                noise = difficulty.noise(k, count)
-                for E in (1, 2, 5, 10, 20, 50, 100, EVALUATIONS):
-                    row = {"metric": metric, "problems": count, "evaluations": E, "correlation": correlation}
-                    rows.append(row | {"noise": noise, "bias": noise * mean[E - 1], "sd": noise * sd[E - 1]})
+    for correlation, (metric, k), count in product(correlations, SAMPLES_OF.items(), problems):
+        (mean, sd), noise = maximum_moments(EVALUATIONS, correlation), difficulty.noise(k, count)
+        for E in (1, 2, 5, 10, 20, 50, 100, EVALUATIONS):
+            row = {"metric": metric, "problems": count, "evaluations": E, "correlation": correlation}
+            rows.append(row | {"noise": noise, "bias": noise * mean[E - 1], "sd": noise * sd[E - 1]})
     return pd.DataFrame(rows)

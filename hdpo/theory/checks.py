@@ -8,7 +8,7 @@ from hdpo.render.document import Document, Section, document_markdown
 from hdpo.render.style import save_figure
 from hdpo.render.table import write_text
 from hdpo.study.study import Study
-from hdpo.theory import checks_bounds, checks_cliff, checks_gap, checks_optimum, curves, figures
+from hdpo.theory import bounds, cliff, distillation, escape, figures, optimal_policy, proxy_gap, rejection
 from hdpo.theory.model_gap import study_gaps
 from hdpo.theory.statements import COLUMNS, VERDICTS, covered, theory_table
 
@@ -35,30 +35,31 @@ def run_checks(gaps: pd.DataFrame | None = None) -> pd.DataFrame:
 
     `gaps`, the frame of `model_gap.token_gaps`, adds the rows on the small world's base model.
     """
-    parts = (checks_optimum, checks_cliff, checks_gap, checks_bounds)
-    rows = [row for part in parts for row in part.rows()]
-    rows += [] if gaps is None else checks_bounds.model_rows(gaps)
+    rows = [*optimal_policy.optimum_rows(), *optimal_policy.limit_rows(), *rejection.rejection_rows()]
+    rows += [*distillation.distillation_rows(), *cliff.gradient_rows(), *cliff.waiting_rows(), *escape.climb_rows()]
+    rows += [*proxy_gap.proxy_rows(), *bounds.lemma_rows(), *bounds.proposition1_rows()]
+    rows += [] if gaps is None else bounds.model_rows(gaps)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def surprises(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `table` whose verdict is not the one on record: empty if all is as it should be."""
     known = pd.concat([covered(table["id"], id) for id in KNOWN_FAILURES], axis=1).any(axis=1)
-    is_open = table["id"] == checks_bounds.MODEL_QUESTION
+    is_open = table["id"] == bounds.MODEL_QUESTION
     return table[((table["verdict"] == "fails") != known) & ~is_open]
 
 
 def draw_figures(gaps: pd.DataFrame | None = None) -> dict:
     """Every theory figure by file stem; the one on the base model only with `gaps`."""
     drawn = {
-        "theory-cliff": figures.cliff_figure(curves.cliff_curve(), curves.wait_curve()),
-        "theory-climb": figures.climb_figure(curves.climb_curve()),
-        "theory-limit": figures.limit_figure(curves.limit_curve()),
-        "theory-rejection": figures.rejection_figure(curves.rejection_curve(), curves.fit_curve()),
-        "theory-students": figures.students_figure(curves.limited_students()),
-        "theory-proxy": figures.proxy_figure(curves.proxy_curve()),
-        "theory-tightness": figures.tightness_figure(curves.tightness_curve()),
-        "theory-bounds": figures.bound_figure(curves.pair_curve()),
+        "theory-cliff": figures.cliff_figure(cliff.wait_curve()),
+        "theory-climb": figures.climb_figure(escape.climb_curve()),
+        "theory-limit": figures.limit_figure(optimal_policy.limit_curve()),
+        "theory-rejection": figures.rejection_figure(*rejection.rejection_curves()),
+        "theory-students": figures.students_figure(distillation.limited_students()),
+        "theory-proxy": figures.proxy_figure(proxy_gap.proxy_curve()),
+        "theory-tightness": figures.tightness_figure(bounds.tightness_curve()),
+        "theory-bounds": figures.bound_figure(bounds.model_pairs(500)),
     }
     return drawn if gaps is None else drawn | {"theory-model-gap": figures.model_gap_figure(gaps)}
 

@@ -2,7 +2,7 @@
 
 A trajectory is correct if each of its T tokens is. The student picks the right token at position t with
 probability s_t (its own logit per position), so p = Π s_t; the teacher with probability q, so p_T = q^T.
-One prompt, plain gradient steps of `step_size` η on position-averaged losses (the 1/T is inside η).
+One prompt, plain gradient steps of size η on position-averaged losses (the 1/T is inside η).
 
     GRPO   Δ logit_t = η (1/G) Σ_i A_i (1[y_t right] − s_t)
     HDPO   on a cliff, if a privileged rollout is correct:  Δ logit_t = −η λ ∂JSD(q ‖ s_t)/∂logit_t
@@ -11,14 +11,27 @@ The JSD slope is ½ s (1 − s) [log m/(1−m) − log s/(1−s)] up to sign, m 
 HDPO's pull therefore depends on the probability of a *token*, GRPO's on that of the whole trajectory.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import expit, logit
-from scipy.stats import binom
+from scipy.stats import binom, sem
 
-from hdpo.theory.cliff import cliff_probability, leave_one_out_advantages, log_all_fail
-from hdpo.theory.validate import require_count, require_positive, require_probability
+from hdpo.theory.cliff import (
+    GROUP_SIZE,
+    SUCCESSES,
+    TEACHER_ROLLOUTS,
+    cliff_probability,
+    leave_one_out_advantages,
+    log_all_fail,
+)
+from hdpo.theory.divergences import require_count, require_positive
+from hdpo.theory.statements import QUANTILE, row
+
+WEIGHTS = {"grpo": 0.0, "hdpo": 0.1}  # the paper's λ
 
 
 def jsd_pull(token_success: ArrayLike, teacher: float) -> np.ndarray:
@@ -40,59 +53,64 @@ def grpo_drift(token_success: float, tokens: int, group_size: int) -> float:
     return float(weights @ push * (1 - token_success) / group_size)
 
 
-def climb_time(
-    method: str, start: float, goal: float, tokens: int, *, step_size: float, group_size: int, **hdpo: float
-) -> float:
-    """Steps from p = `start` to p = `goal` in the mean-field limit: ∫ d logit(s) / E[Δ logit(s)].
+@dataclass(frozen=True)
+class Climb:
+    """A prompt of T tokens and how it is trained: by GRPO where λ = 0, else by HDPO. Raises UserError for η ≤ 0."""
 
-    `method` "grpo" or "hdpo"; the latter needs `weight` (λ), `teacher` (q) and `teacher_rollouts` (G'), and
-    uses GRPO's drift plus P(cliff and some privileged rollout is correct) times the JSD pull.
-    Good where single steps are small. Raises UserError unless 0 < start, goal ≤ 1 and η > 0.
-    """
-    require_positive("step size η", step_size)
-    bounds = [logit(require_probability(name, p) ** (1 / tokens)) for name, p in (("start", start), ("goal", goal))]
+    tokens: int  # T
+    weight: float  # λ
+    teacher_success: float = 0.5  # p_T
+    teacher_rollouts: int = TEACHER_ROLLOUTS  # G'
+    group_size: int = GROUP_SIZE  # G
+    step_size: float = 0.25  # η
 
-    def rate(position: float) -> float:
-        token_success = float(expit(position))
-        drift = grpo_drift(token_success, tokens, group_size)
-        if method == "hdpo":
-            demonstrated = 1 - cliff_probability(hdpo["teacher"] ** tokens, int(hdpo["teacher_rollouts"]))
-            on_cliff = cliff_probability(token_success**tokens, group_size)
-            drift += hdpo["weight"] * demonstrated * on_cliff * float(jsd_pull(token_success, hdpo["teacher"]))
-        return step_size * drift
+    def __post_init__(self) -> None:
+        require_count("number of tokens T", self.tokens)
+        require_positive("step size η", self.step_size)
 
-    return quad(lambda position: 1 / rate(position), *bounds, limit=200, epsrel=1e-6)[0]
+    def pull(self, token_success: ArrayLike) -> np.ndarray:
+        """λ times the JSD's pull on each token's logit, elementwise."""
+        return self.weight * jsd_pull(token_success, self.teacher_success ** (1 / self.tokens))
 
+    def time(self, start: float, goal: float = 0.5) -> float:
+        """Steps from p = `start` to p = `goal` in the mean-field limit: ∫ d logit(s) / E[Δ logit(s)].
 
-def simulate_climb(
-    method: str,
-    start: float,
-    goal: float,
-    tokens: int,
-    rng: np.random.Generator,
-    *,
-    step_size: float,
-    group_size: int,
-    **hdpo: float,
-) -> int:
-    """Steps one simulated run needs from p = `start` to p = `goal`, sampling every rollout's outcome.
+        GRPO's drift, plus P(cliff and some privileged rollout is correct) times the pull. Good where single steps
+        are small. Raises UserError unless 0 < start, goal ≤ 1.
+        """
+        ends = [
+            logit(require_positive(name, p, most=1) ** (1 / self.tokens))
+            for name, p in (("start", start), ("goal", goal))
+        ]
+        demonstrated = 1 - cliff_probability(self.teacher_success, self.teacher_rollouts)
 
-    While GRPO stands on a cliff nothing changes, so its stay there is drawn from the geometric distribution
-    at once; HDPO moves there and is stepped one by one.
-    """
-    logits = np.full(require_count("number of tokens T", tokens), logit(start ** (1 / tokens)))
-    steps = 0
-    while (success := float(np.prod(token_success := expit(logits)))) < goal:
-        leaves_cliff = -np.expm1(log_all_fail(success, group_size))  # the chance that some rollout is correct
-        steps += int(rng.geometric(leaves_cliff)) if method == "grpo" else 1
-        if method == "hdpo" and rng.random() >= leaves_cliff:
-            if (rng.random(int(hdpo["teacher_rollouts"])) < hdpo["teacher"] ** tokens).any():
-                logits = logits + step_size * hdpo["weight"] * jsd_pull(token_success, hdpo["teacher"])
-            continue
-        right = _group_with_a_success(token_success, group_size, rng)
-        advantages = leave_one_out_advantages(np.atleast_2d(right.all(axis=1)))[0]  # [G]
-        logits = logits + step_size * advantages @ (right - token_success) / group_size
-    return steps
+        def duration(position: float) -> float:
+            right = float(expit(position))
+            stuck = cliff_probability(right**self.tokens, self.group_size)
+            drift = grpo_drift(right, self.tokens, self.group_size) + demonstrated * stuck * float(self.pull(right))
+            return 1 / (self.step_size * drift)
+
+        return quad(duration, *ends, limit=200, epsrel=1e-6)[0]
+
+    def simulate(self, start: float, rng: np.random.Generator, goal: float = 0.5) -> int:
+        """Steps one simulated run needs from p = `start` to p = `goal`, sampling every rollout's outcome.
+
+        While GRPO stands on a cliff nothing changes, so its stay there is drawn from the geometric distribution
+        at once; HDPO moves there and is stepped one by one.
+        """
+        logits = np.full(self.tokens, logit(start ** (1 / self.tokens)))
+        steps = 0
+        while (success := float(np.prod(right := expit(logits)))) < goal:
+            leaves_cliff = -np.expm1(log_all_fail(success, self.group_size))  # the chance that some rollout is correct
+            steps += 1 if self.weight else int(rng.geometric(leaves_cliff))
+            if self.weight and rng.random() >= leaves_cliff:
+                if (rng.random(self.teacher_rollouts) < self.teacher_success).any():
+                    logits = logits + self.step_size * self.pull(right)
+                continue
+            group = _group_with_a_success(right, self.group_size, rng)
+            advantages = leave_one_out_advantages(np.atleast_2d(group.all(axis=1)))[0]  # [G]
+            logits = logits + self.step_size * advantages @ (group - right) / self.group_size
+        return steps
 
 
 def _group_with_a_success(token_success: np.ndarray, group_size: int, rng: np.random.Generator) -> np.ndarray:
@@ -106,3 +124,34 @@ def _group_with_a_success(token_success: np.ndarray, group_size: int, rng: np.ra
         others[correct] = rng.random((correct.size, token_success.size)) < token_success
     right[:n_correct] = True
     return right
+
+
+def climb_curve() -> pd.DataFrame:
+    """Steps from p to 1/2: columns method, tokens, success, formula, simulated.
+
+    `simulated` is one run's steps. It is missing for HDPO's runs of more than 5000 steps, which would be slow.
+    """
+    rng, rows = np.random.default_rng(21), []
+    for method, weight in WEIGHTS.items():
+        for climb in (Climb(tokens, weight) for tokens in (1, 8, 32)):
+            for p in SUCCESSES:
+                formula = climb.time(p)
+                run = climb.simulate(p, rng) if not weight or formula <= 5e3 else np.nan
+                rows.append((method.upper(), climb.tokens, p, formula, run))
+    return pd.DataFrame(rows, columns=["method", "tokens", "success", "formula", "simulated"])
+
+
+def climb_rows(repetitions: int = 20) -> list[dict]:
+    """Steps from p to 1/2: the mean-field formula compared with simulated runs, and their growth as p falls."""
+    rng, names, rows = np.random.default_rng(4), {1: "1-token", 8: "8-tokens"}, []
+    for method, tokens, start in (("grpo", 1, 1e-3), ("grpo", 8, 1e-6), ("hdpo", 1, 1e-2), ("hdpo", 8, 1e-6)):
+        climb = Climb(tokens, WEIGHTS[method])
+        ratios = np.array([climb.simulate(start, rng) for _ in range(repetitions)]) / climb.time(start)
+        quantity, margin = f"simulated mean over formula, T = {tokens}, p = {start:.0e}", 0.1 + QUANTILE * sem(ratios)
+        statement, name = f"climb.{method}.formula", names[tokens]
+        rows.append(row(statement, quantity, 1, ratios.mean(), margin, name=name, limits=True))
+    for method, tokens, exponent in (("grpo", 1, 1), ("grpo", 8, 1), ("hdpo", 8, 0), ("hdpo", 1, 0)):
+        climb = Climb(tokens, WEIGHTS[method])
+        quantity, growth = "exponent a of time ~ p^(−a), p = 1e-6 … 1e-5", np.log10(climb.time(1e-6) / climb.time(1e-5))
+        rows.append(row(f"climb.{method}.{names[tokens]}", quantity, exponent, growth, 0.1))
+    return rows

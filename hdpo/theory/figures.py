@@ -1,4 +1,4 @@
-"""The theory figures: one function each, a data frame of `curves.py` in, a figure out."""
+"""The theory figures: one function each, the data frame of its `…_curve` in, a figure out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
+from hdpo.theory.cliff import cliff_probability
 
 METHOD_COLOURS = {"GRPO": PALETTE["vermilion"], "HDPO": PALETTE["blue"]}
 KIND_COLOURS = {"same": PALETTE["blue"], "cross": PALETTE["orange"]}
 SUCCESS_LABEL = "success probability $p$"
 SIMULATED = "lines: formula\npoints: simulated"
+DASHED = {"color": PALETTE["black"], "ls": "--"}
 
 
 def _page(columns: int = 2, height: float = 2.7, width: float = 1.0) -> tuple[plt.Figure, Any]:
@@ -21,32 +23,35 @@ def _page(columns: int = 2, height: float = 2.7, width: float = 1.0) -> tuple[pl
     return plt.subplots(1, columns, figsize=(PAGE_WIDTH * width, height))
 
 
-def _line_and_points(
-    draw: Callable, part: pd.DataFrame, x: str, points: str, colour: str, label: str, ms: float = 4
-) -> None:
+def _line_and_points(draw: Callable, part: pd.DataFrame, columns: str, colour: str, label: str, ms: float = 4) -> None:
+    x, points = columns.split()
     draw(part[x], part["formula"], color=colour, label=label)
     draw(part[x], part[points], "o", color=colour, ms=ms)
 
 
-def _cloud(
-    draw: Callable, x: pd.Series, y: pd.Series, colour: str, ms: float = 3, alpha: float = 0.6, label=""
-) -> None:
-    draw(x, y, ".", color=colour, ms=ms, alpha=alpha, rasterized=True, label=label or None)
+def _by_method(axis: plt.Axes, frame: pd.DataFrame) -> None:
+    for method, part in frame.groupby("method"):
+        _line_and_points(axis.loglog, part, "success simulated", METHOD_COLOURS[method], method)
+
+
+def _cloud(draw: Callable, x: pd.Series, y: pd.Series, colour: str, ms: float = 3, alpha: float = 0.6, **label) -> None:
+    draw(x, y, ".", color=colour, ms=ms, alpha=alpha, rasterized=True, **label)
 
 
 def _diagonal(axis: plt.Axes, low: float, high: float, label: str) -> None:
-    axis.loglog([low, high], [low, high], "--", color=PALETTE["black"], lw=1, label=label)
+    axis.loglog([low, high], [low, high], **DASHED, lw=1, label=label)
 
 
-def cliff_figure(probability: pd.DataFrame, waits: pd.DataFrame) -> plt.Figure:
+def cliff_figure(waits: pd.DataFrame) -> plt.Figure:
     """Left: how likely a cliff is. Right: steps to the first non-zero update, formula and simulation."""
     figure, (left, right) = _page()
-    for (group_size, part), style in zip(probability.groupby("group_size"), ("-", "--", ":"), strict=False):
-        left.semilogx(part["success"], part["probability"], style, color=PALETTE["black"], label=f"$G = {group_size}$")
+    success = np.logspace(-4, -0.05, 80)
+    for group_size, style in ((4, "-"), (16, "--"), (64, ":")):
+        probability = [cliff_probability(p, group_size) for p in success]
+        left.semilogx(success, probability, style, color=PALETTE["black"], label=f"$G = {group_size}$")
     left.set(xlabel=SUCCESS_LABEL, ylabel="P(all $G$ rollouts fail)", title="A cliff is likely where $p < 1/G$")
     left.legend()
-    for method, part in waits.groupby("method"):
-        _line_and_points(right.loglog, part, "success", "simulated", METHOD_COLOURS[method], method)
+    _by_method(right, waits)
     right.set(xlabel=SUCCESS_LABEL, ylabel="steps to first non-zero update", title="Waiting for a first signal")
     right.legend(title=SIMULATED)
     return figure
@@ -54,11 +59,10 @@ def cliff_figure(probability: pd.DataFrame, waits: pd.DataFrame) -> plt.Figure:
 
 def climb_figure(climb: pd.DataFrame) -> plt.Figure:
     """Steps from p to 1/2, one panel per trajectory length T: lines by formula, points simulated."""
-    lengths = sorted(climb["tokens"].unique())
-    figure, axes = _page(len(lengths), height=2.6)
-    for axis, tokens in zip(axes, lengths, strict=True):
-        for method, part in climb[climb["tokens"] == tokens].groupby("method"):
-            _line_and_points(axis.loglog, part, "success", "simulated", METHOD_COLOURS[method], method)
+    panels = climb.groupby("tokens")
+    figure, axes = _page(len(panels), height=2.6)
+    for axis, (tokens, part) in zip(axes, panels, strict=True):
+        _by_method(axis, part)
         axis.set(xlabel=f"initial {SUCCESS_LABEL}", title=f"$T = {tokens}$ token{'s' if tokens > 1 else ''}")
         axis.set_ylim(climb["formula"].min() / 2, climb["formula"].max() * 2)
     axes[0].set_ylabel("steps until $p = 1/2$")
@@ -71,28 +75,26 @@ def limit_figure(limit: pd.DataFrame) -> plt.Figure:
     figure, axis = _page(1, height=2.8, width=0.6)
     colours = (PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"])
     for (success, part), colour in zip(limit.groupby("success", sort=False), colours, strict=False):
-        _line_and_points(axis.semilogy, part, "inverse_beta", "measured", colour, f"$p = {success:g}$", ms=3.5)
+        _line_and_points(axis.semilogy, part, "inverse_beta measured", colour, f"$p = {success:g}$", ms=3.5)
     axis.set(xlabel=r"$1/\beta$", ylabel=r"TV to $\pi_{\mathrm{ref}}(\cdot\,|\,R=1)$")
     axis.set_title(r"The optimum approaches the filtered policy as $e^{-1/\beta}$")
     axis.legend(title="lines: closed form\npoints: gradient ascent")
     return figure
 
 
-def rejection_figure(convergence: pd.DataFrame, fit: pd.DataFrame) -> plt.Figure:
+def rejection_figure(tv: pd.DataFrame, p_values: np.ndarray) -> plt.Figure:
     """Left: TV of n accepted draws to the target. Right: p-values of the goodness-of-fit test."""
     figure, (left, right) = _page()
-    tv = convergence.groupby("n")["tv"]
-    low, middle, high = tv.quantile(0.05), tv.median(), tv.quantile(0.95)
-    n, black = middle.index.to_numpy(), {"color": PALETTE["black"], "ls": "--"}
+    n, (low, middle, high) = tv.columns.to_numpy(), tv.quantile([0.05, 0.5, 0.95]).to_numpy()
     left.fill_between(n, low, high, color=PALETTE["sky"], alpha=0.35, lw=0, label="90 % of repetitions")
     left.loglog(n, middle, "o-", color=PALETTE["blue"], ms=4, label="median")
-    left.loglog(n, middle.iloc[0] * np.sqrt(n[0] / n), **black, label="slope $-1/2$")
+    left.loglog(n, middle[0] * np.sqrt(n[0] / n), **DASHED, label="slope $-1/2$")
     left.set(xlabel="accepted draws $n$", ylabel="TV to the target", title="Rejection sampling converges")
     left.legend()
-    right.hist(fit["p_value"], bins=20, range=(0, 1), color=PALETTE["sky"], edgecolor="white", lw=0.5)
-    right.axhline(len(fit) / 20, **black, label="uniform")
+    right.hist(p_values, bins=20, range=(0, 1), color=PALETTE["sky"], edgecolor="white", lw=0.5)
+    right.axhline(len(p_values) / 20, **DASHED, label="uniform")
     right.set(xlabel=r"$\chi^2$ p-value", ylabel="repetitions", title="Its fit test sees nothing")
-    right.set_ylim(0, len(fit) / 20 * 2)
+    right.set_ylim(0, len(p_values) / 20 * 2)
     right.legend()
     return figure
 
@@ -116,11 +118,10 @@ def students_figure(students: pd.DataFrame) -> plt.Figure:
 def proxy_figure(proxy: pd.DataFrame) -> plt.Figure:
     """Left: the proxy's distance to the target against the leak. Right: how much of the leak helps p_T."""
     figure, (left, right) = _page()
-    names = {0.0: "the answer only", 0.5: "half and half", 1.0: "a worked solution"}
-    colours = {0.0: PALETTE["green"], 0.5: PALETTE["orange"], 1.0: PALETTE["purple"]}
-    for share, part in proxy.groupby("share"):
-        left.semilogx(part["bits"], part["gap_tv"].clip(lower=0), color=colours[share], label=names[share])
-        right.semilogx(part["bits"], part["teacher_success"], color=colours[share], label=names[share])
+    looks = [("the answer only", "green"), ("half and half", "orange"), ("a worked solution", "purple")]
+    for (_, part), (name, colour) in zip(proxy.groupby("share"), looks, strict=True):
+        left.semilogx(part["bits"], part["gap_tv"].clip(lower=0), color=PALETTE[colour], label=name)
+        right.semilogx(part["bits"], part["teacher_success"], color=PALETTE[colour], label=name)
     left.set(ylabel="TV(proxy, target)", title="Which hint, not how much, sets the gap", ylim=(-0.03, 1))
     right.set(ylabel="teacher's success $p_T$", title="The answer buys most success per bit", ylim=(0, 1.03))
     for axis in (left, right):
@@ -137,7 +138,7 @@ def tightness_figure(tightness: pd.DataFrame) -> plt.Figure:
     axis.semilogx(*kinds["supremum"], color=PALETTE["blue"], label="supremum")
     found = "adversarial, found by ascent"
     axis.semilogx(*kinds["adversarial"], "o", color=PALETTE["vermilion"], ms=4, label=found)
-    axis.axhline(1, color=PALETTE["black"], ls="--", lw=1)
+    axis.axhline(1, **DASHED, lw=1)
     axis.set(xlabel=r"$\max\delta-\min\delta$", ylabel=r"KL over $(\max\delta-\min\delta)^2/8$", ylim=(-0.02, 1.08))
     axis.set_title("Lemma 1 is tight for small differences only")
     figure.legend(loc="outside right center")

@@ -59,13 +59,12 @@ def token_gaps(
     if min(len(tokens) for tokens in encoded) == 0:
         raise UserError("every completion must have at least one token, found an empty one")
     plain, privileged = (Sequences(encode(tokenizer, p), encoded) for p in (plain_prompts, privileged_prompts))
-    passes = [completion_logits(model, privileged), completion_logits(model, plain)]
-    passes += [completion_logits(other_model, privileged)] if other_model is not None else []
+    passes = [(model, privileged), (model, plain)] + ([(other_model, privileged)] if other_model else [])
     lengths = plain.lengths.numpy()
     return pd.DataFrame(
         {
             "sequence": np.repeat(np.arange(len(lengths)), lengths),
             "position": np.concatenate([np.arange(length) for length in lengths]),
-            **proposition1(*(logits.double().cpu().numpy() for logits in passes)),
+            **proposition1(*(completion_logits(*each).double().cpu().numpy() for each in passes)),
         }
     )

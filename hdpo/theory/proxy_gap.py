@@ -10,27 +10,28 @@ so the proxy is exact when the hint tells only *whether* a trajectory is correct
 leaks, and the gap is what it tells about *which* correct one. Ideal KL-regularised RL keeps those odds.
 """
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import rel_entr
 
 from hdpo.system.errors import UserError
-from hdpo.theory.bandit import Bandit, condition_on_success, success_probability
-from hdpo.theory.divergences import kl, kl_between_logits, log_softmax, total_variation
-from hdpo.theory.validate import require_logp, require_positive, require_probability
+from hdpo.theory.bandit import Bandit, condition_on_success, example_bandit, success_probability
+from hdpo.theory.divergences import kl, kl_between_logits, log_softmax, require_logp, require_positive, total_variation
+from hdpo.theory.statements import EXACT, row
 
 NATS_PER_BIT = np.log(2.0)
-
-
-def pointwise_mutual_information(student_logp: np.ndarray, teacher_logp: np.ndarray) -> np.ndarray:
-    """PMI(y; y*|x) [A] in nats. Raises UserError if either policy is not normalised."""
-    return require_logp("teacher", teacher_logp) - require_logp("student", student_logp)
+HINTS = [(s * (1 - share), s * share) for s in (0.1, 1.0, 3.0, 6.0) for share in (0.0, 0.3, 0.7, 1.0)]
 
 
 def tilted_target(student_logp: np.ndarray, teacher_logp: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """log of π_θ(·|x, R=1) · exp PMI, normalised, [A]: built from the target, not from the teacher."""
-    information = pointwise_mutual_information(student_logp, teacher_logp)
+    """log of π_θ(·|x, R=1) · exp PMI, normalised, [A]: built from the target, not from the teacher.
+
+    Raises UserError if either policy is not normalised.
+    """
+    information = require_logp("teacher", teacher_logp) - require_logp("student", student_logp)
     return log_softmax(condition_on_success(student_logp, reward) + information)
 
 
@@ -42,7 +43,7 @@ def leaked_information(student_logp: np.ndarray, teacher_logp: np.ndarray, rewar
     """
     target, proxy = condition_on_success(student_logp, reward), condition_on_success(teacher_logp, reward)
     success, before = success_probability(teacher_logp, reward), success_probability(student_logp, reward)
-    require_probability("probability of a wrong arm", 1 - before)
+    require_positive("probability of a wrong arm", 1 - before, most=1)
     among_wrong, gap = (float(kl_between_logits(teacher_logp[reward == r], student_logp[reward == r])) for r in (0, 1))
     return {
         "total": float(kl_between_logits(teacher_logp, student_logp)),
@@ -73,17 +74,15 @@ def hint_with_information(bandit: Bandit, nats: float, solution_share: float) ->
     return np.exp(brentq(excess, np.log(1e-6), np.log(1e3), xtol=1e-14)) * direction
 
 
-def gap_curve(bandit: Bandit, nats: np.ndarray, shares: tuple[float, ...] = (0.0, 0.5, 1.0)) -> pd.DataFrame:
-    """The gap against leaked information: one row per share in `shares` and entry of `nats` it can reach."""
-    rows = []
-    for share in shares:
-        for amount in nats:
-            try:
+def proxy_curve(nats: np.ndarray | None = None) -> pd.DataFrame:
+    """The gap against leaked information, a row per share of the solution and each of `nats` that it can reach."""
+    bandit, rows = example_bandit(), []
+    for share in (0.0, 0.5, 1.0):
+        for amount in np.logspace(-2, np.log10(4.5), 25) if nats is None else nats:
+            with suppress(UserError):  # a hint that cannot say so much
                 hint = hint_with_information(bandit, float(amount), share)
-            except UserError:
-                continue
-            split = leaked_information(bandit.student_logp(), bandit.teacher_logp(hint), bandit.reward)
-            rows.append({"share": share, "bits": amount / NATS_PER_BIT, **split})
+                split = leaked_information(bandit.student_logp(), bandit.teacher_logp(hint), bandit.reward)
+                rows.append({"share": share, "bits": amount / NATS_PER_BIT, **split})
     return pd.DataFrame(rows)
 
 
@@ -103,9 +102,40 @@ def average_over_hints(
     weights = joint.sum(axis=0)  # P(h | R=1) [H]
     heard = np.flatnonzero(weights)
     posteriors = log_softmax((student_logp[:, None] + log_hint[:, heard]).T)
-    proxies = np.array([condition_on_success(posterior, reward) for posterior in posteriors])  # [H, A]
+    proxies = condition_on_success(posteriors, reward)  # [H, A]
     return {
         "mixture": weights[heard] @ np.exp(proxies),
         "mean gap": weights[heard] @ kl(proxies, target),
         "mutual information": rel_entr(joint, np.exp(target)[:, None] * weights).sum(),
     }
+
+
+def proxy_rows() -> list[dict]:
+    """π_θ(·|x, y*, R=1) against π_θ(·|x, R=1): the tilt, the split of the leak, and when the gap is 0."""
+    bandit = example_bandit()
+    student, target, reward = bandit.student_logp(), bandit.target_logp(), bandit.reward
+    teachers = bandit.teacher_logp(HINTS)  # [hint, A]
+    proxies = condition_on_success(teachers, reward)
+    off_tilt = total_variation(tilted_target(student, teachers, reward), proxies).max()
+    split = pd.DataFrame([leaked_information(student, teacher, reward) for teacher in teachers])
+    parts = split["correctness"] + split["which right"] + split["which wrong"]
+    off_split = (parts / split["total"] - 1).abs().max()
+    excess = (split["gap"] * split["teacher_success"] / split["total"]).max()
+    answer_gap = split["gap_tv"][[hint[1] == 0 for hint in HINTS]].max()
+    one_bit = bandit.teacher_logp(hint_with_information(bandit, NATS_PER_BIT, 1.0))
+    worked = leaked_information(student, one_bit, reward)
+    odds = -np.diff((one_bit - student)[reward == 1])[0]
+    channel = np.random.default_rng(5).dirichlet(np.full(5, 0.5), size=student.size)  # P(h|y) [A, H]
+    average = average_over_hints(student, channel, reward)
+    mixed = 0.5 * np.abs(average["mixture"] - np.exp(target)).sum()
+    ratio = average["mean gap"] / average["mutual information"]
+    return [
+        row("proxy.tilt", "TV, worst of 16 hints", 0, off_tilt, EXACT),
+        row("proxy.leak", "relative difference, worst of 16 hints", 0, off_split, EXACT),
+        row("proxy.gap", "largest gap · p_T / leak", 1, excess, EXACT, "at most"),
+        row("proxy.answer", "TV, hint strengths 0.1 to 6 nats of logit", 0, answer_gap, EXACT, limits=True),
+        row("proxy.solution", "TV at a leak of 1 bit", 0, worked["gap_tv"], EXACT),
+        row("proxy.odds", "change of log odds at 1 bit, nats", 0, odds, EXACT),
+        row("proxy.average", "TV", 0, mixed, EXACT, limits=True),
+        row("proxy.information", "mean gap over mutual information", 1, ratio, EXACT),
+    ]

@@ -6,6 +6,7 @@ verdict   "holds"               the error is within the tolerance
 """
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import SupportsFloat
 
 import pandas as pd
@@ -20,6 +21,7 @@ NUMBERS = ["expected", "measured", "error", "tolerance"]
 EXACT = 1e-12  # identities, relative error
 SEARCH = 1e-8  # results of a numerical optimisation
 ERROR_RATE = 1e-3  # chance that one Monte Carlo row fails although its statement is true
+QUANTILE = NormalDist().inv_cdf(1 - ERROR_RATE / 2)  # so many standard errors a Monte Carlo mean may be off
 
 # Ids are stable: paper/claims.yaml refers to them. An id also stands for every id below it, as a.b for a.b.c.
 STATEMENTS = {

@@ -37,8 +37,9 @@
 import numpy as np
 import pandas as pd
 
-from hdpo.theory import checks_cliff, cliff, curves, figures
+from hdpo.theory import cliff, escape, figures
 from hdpo.theory.bandit import condition_on_success, example_bandit, success_probability
+from hdpo.theory.divergences import log_softmax
 
 pd.set_option("display.precision", 4)
 
@@ -52,7 +53,7 @@ pd.set_option("display.precision", 4)
 # moves as soon as a rollout of either kind is correct.
 
 # %%
-figures.cliff_figure(curves.cliff_curve(), curves.wait_curve())
+figures.cliff_figure(cliff.wait_curve())
 
 # %% [markdown]
 # ## What GRPO's gradient does there
@@ -118,7 +119,7 @@ pd.DataFrame(
     {
         "largest entry": {name: np.abs(update).max() for name, update in updates.items()},
         "p before": success_probability(student, toy.reward),
-        "p after": {name: cliff.success_after(student, u, toy.reward, 1.0) for name, u in updates.items()},
+        "p after": {name: success_probability(log_softmax(student + u), toy.reward) for name, u in updates.items()},
     }
 )
 
@@ -136,7 +137,7 @@ pd.DataFrame(
 # simulated runs.
 
 # %%
-figures.climb_figure(curves.climb_curve())
+figures.climb_figure(escape.climb_curve())
 
 # %% [markdown]
 # How the time grows as $p$ shrinks, as the exponent $a$ in time $\sim p^{-a}$, from the same formulas. An
@@ -144,7 +145,7 @@ figures.climb_figure(curves.climb_curve())
 # hardly matters.
 
 # %%
-table = pd.DataFrame(checks_cliff.climb_rows(repetitions=5))
+table = pd.DataFrame(escape.climb_rows(repetitions=5))
 exponents = table[table["quantity"].str.startswith("exponent")]
 exponents[["statement", "expected", "measured", "verdict"]].set_index("statement")
 

@@ -37,7 +37,7 @@ from pathlib import Path
 import pandas as pd
 
 from hdpo.study.study import load_study
-from hdpo.theory import checks_bounds, curves, figures
+from hdpo.theory import bounds, figures
 
 pd.set_option("display.precision", 4)
 
@@ -58,7 +58,7 @@ pd.set_option("display.precision", 4)
 # gradient ascent from random starts, without knowing the line.
 
 # %%
-figures.tightness_figure(curves.tightness_curve())
+figures.tightness_figure(bounds.tightness_curve())
 
 # %% [markdown]
 # For small differences the bound cannot be improved. For larger ones it grows with the square of the
@@ -81,7 +81,7 @@ figures.tightness_figure(curves.tightness_curve())
 # the student.
 
 # %%
-pairs = curves.pair_curve()
+pairs = bounds.model_pairs(500)
 figures.bound_figure(pairs)
 
 # %%
@@ -103,7 +103,7 @@ pd.Series(
 # for differing from $\theta$ on $c_T$, and differing is what closes the gap.
 
 # %%
-example = checks_bounds.counter_example()
+example = bounds.counter_example()
 pd.DataFrame(
     {
         "gap, KL (nats)": [example["same_kl"], example["cross_kl"]],

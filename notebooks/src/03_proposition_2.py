@@ -36,7 +36,7 @@
 import numpy as np
 import pandas as pd
 
-from hdpo.theory import checks_gap, checks_optimum, curves, figures, proxy_gap, token_level
+from hdpo.theory import distillation, figures, optimal_policy, proxy_gap, rejection
 from hdpo.theory.bandit import condition_on_success, example_bandit, success_probability
 
 pd.set_option("display.precision", 4, "display.max_colwidth", None)
@@ -71,7 +71,7 @@ pd.DataFrame(
 
 # %%
 shown = ["quantity", "expected", "measured", "error", "tolerance", "verdict"]
-pd.DataFrame(checks_optimum.optimum_rows())[shown].set_index("quantity")
+pd.DataFrame(optimal_policy.optimum_rows())[shown].set_index("quantity")
 
 # %% [markdown]
 # As $\beta \to 0^+$ the optimum tends to $\pi_\mathrm{ref}(\cdot \mid R = 1)$. How fast has a closed form too,
@@ -81,7 +81,7 @@ pd.DataFrame(checks_optimum.optimum_rows())[shown].set_index("quantity")
 # that is, exponentially in $1/\beta$, after a delay of about $\log(1/p)$ on hard problems.
 
 # %%
-figures.limit_figure(curves.limit_curve())
+figures.limit_figure(optimal_policy.limit_curve())
 
 # %% [markdown]
 # At every $\beta$ the optimum keeps the *odds* among correct arms as they were under $\pi_\mathrm{ref}$: it
@@ -95,10 +95,10 @@ figures.limit_figure(curves.limit_curve())
 # of no use on a cliff.
 
 # %%
-figures.rejection_figure(curves.rejection_curve(), curves.fit_curve())
+figures.rejection_figure(*rejection.rejection_curves())
 
 # %%
-pd.DataFrame(checks_optimum.rejection_rows())[["statement", *shown]].set_index("statement")
+pd.DataFrame(rejection.rejection_rows())[["statement", *shown]].set_index("statement")
 
 # %% [markdown]
 # ## First departure: the samples are privileged
@@ -115,7 +115,7 @@ pd.DataFrame(checks_optimum.rejection_rows())[["statement", *shown]].set_index("
 # *which* arm it is. Only the part about which correct one counts.
 
 # %%
-figures.proxy_figure(curves.proxy_curve())
+figures.proxy_figure(proxy_gap.proxy_curve())
 
 # %% [markdown]
 # A hint that names the answer and nothing else leaves the proxy exact at any strength. The teacher is then
@@ -147,7 +147,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 # teacher with two modes.
 
 # %%
-figures.students_figure(curves.limited_students())
+figures.students_figure(distillation.limited_students())
 
 # %% [markdown]
 # Forward KL keeps the teacher's mean and width and puts most of its mass on wrong arms between and around the
@@ -161,13 +161,13 @@ figures.students_figure(curves.limited_students())
 # data and a fixed teacher.
 
 # %%
-first, second = token_level.random_teacher(4, np.random.default_rng(2))
+first, second = distillation.random_teacher(4, np.random.default_rng(2))
 is_correct = np.isin(np.arange(16), [1, 6, 7]).astype(float)  # of the 16 two-token trajectories
-by_token = token_level.sequence_logp(*token_level.distil_token_level(first, second, is_correct))
-by_trajectory = token_level.distil_sequence_level(first, second, is_correct)
+by_token = distillation.sequence_logp(*distillation.distil_token_level(first, second, is_correct))
+by_trajectory = distillation.distil_sequence_level(first, second, is_correct)
 pd.Series(
     {
-        "teacher": success_probability(token_level.sequence_logp(first, second), is_correct),
+        "teacher": success_probability(distillation.sequence_logp(first, second), is_correct),
         "student of the token-level JSD on filtered trajectories": success_probability(by_token, is_correct),
         "student of filtered trajectories (forward KL)": success_probability(by_trajectory, is_correct),
     },
@@ -185,7 +185,7 @@ pd.Series(
 # All statements of this notebook that have not been tabulated above.
 
 # %%
-remaining = [*checks_optimum.limit_rows(), *checks_optimum.distillation_rows(), *checks_gap.rows()]
+remaining = [*optimal_policy.limit_rows(), *distillation.distillation_rows(), *proxy_gap.proxy_rows()]
 pd.DataFrame(remaining)[["statement", *shown]].set_index("statement")
 
 # %% [markdown]

@@ -6,7 +6,7 @@ import pytest
 
 from hdpo.claims.claims import Theory, load_claims
 from hdpo.render.document import document_markdown
-from hdpo.theory import checks, checks_bounds, curves, figures, statements
+from hdpo.theory import bounds, checks, figures, optimal_policy, statements
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_markdown_has_one_line_per_row(table):
 
 
 def test_figures_show_what_their_frame_holds():
-    limit = curves.limit_curve((0.3,))
+    limit = optimal_policy.limit_curve((0.3,))
     axis = figures.limit_figure(limit).axes[0]
     np.testing.assert_allclose(axis.lines[0].get_ydata(), limit["formula"])
     np.testing.assert_allclose(limit["formula"], limit["measured"], rtol=1e-3, atol=1e-12)
@@ -84,9 +84,9 @@ def test_model_rows_report_a_bound_that_is_broken_and_leave_the_open_question_op
     gaps = pd.DataFrame(
         {"same_kl": [0.1, 0.2], "same_bound": [0.3, 0.4], "cross_kl": [0.5, 0.1], "cross_bound": [1.0, 1.0]}
     )
-    table = pd.DataFrame(checks_bounds.model_rows(gaps))
+    table = pd.DataFrame(bounds.model_rows(gaps))
     assert list(table["verdict"]) == ["holds", "holds", "fails"]
     assert table["measured"].iloc[2] == 0.5  # at one token of two the other model is nearer
     assert checks.surprises(table).empty
-    broken = pd.DataFrame(checks_bounds.model_rows(gaps.assign(same_bound=0.15)))
+    broken = pd.DataFrame(bounds.model_rows(gaps.assign(same_bound=0.15)))
     assert list(checks.surprises(broken).index) == [0]

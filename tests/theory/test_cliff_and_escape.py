@@ -35,7 +35,7 @@ def test_grpo_is_exactly_zero_on_the_cliff_and_distillation_is_not():
     teacher = log_softmax(np.array([1.0, 0.0, 0.5]))
     update = cliff.distillation_update(logp, teacher)
     assert update[0] > 0.01
-    assert cliff.success_after(logp, update, reward, 1.0) > np.exp(logp[0])
+    assert log_softmax(logp + update)[0] > logp[0]
 
 
 def test_expected_update_splits_off_the_cliff():
@@ -52,14 +52,14 @@ def test_expected_update_splits_off_the_cliff():
 def test_cliff_probability_and_waits_by_hand():
     assert cliff.cliff_probability(0.5, 4) == 1 / 16
     assert cliff.cliff_probability(1.0, 4) == 0
-    assert cliff.expected_wait(0.5, 1) == pytest.approx(2)
-    assert cliff.expected_wait(1.0, 8) == 1
-    assert cliff.expected_wait(0.5, 1, teacher_success=0.5, teacher_rollouts=1) == pytest.approx(4 / 3)
-    assert cliff.expected_wait(1e-9, 1) == pytest.approx(1e9, rel=1e-12)
+    assert cliff.expected_wait((1, 0.5)) == pytest.approx(2)
+    assert cliff.expected_wait((8, 1.0)) == 1
+    assert cliff.expected_wait((1, 0.5), (1, 0.5)) == pytest.approx(4 / 3)
+    assert cliff.expected_wait((1, 1e-9)) == pytest.approx(1e9, rel=1e-12)
 
 
 def test_simulated_waits_have_the_geometric_mean_across_blocks():
-    waits = cliff.simulated_waits(0.01, 2, 2000, np.random.default_rng(1), block=8)
+    waits = cliff.simulated_waits((2, 0.01), repetitions=2000, rng=np.random.default_rng(1), block=8)
     expected = 1 / (1 - 0.99**2)
     assert abs(waits.mean() - expected) < 4 * expected / np.sqrt(2000)
 
@@ -80,23 +80,19 @@ def test_grpo_drift_is_the_enumerated_update():
 
 def test_climb_formula_solves_its_differential_equation():
     # Follow the mean-field flow in small steps for the predicted time: it must end at the goal.
-    settings = {"step_size": 0.25, "group_size": 16, "weight": 0.1, "teacher": 0.5 ** (1 / 4), "teacher_rollouts": 4}
-    time = escape.climb_time("hdpo", 1e-4, 0.1, 4, **settings)
+    time = escape.Climb(tokens=4, weight=0.1).time(1e-4, 0.1)
     position, n_steps = logit(1e-4 ** (1 / 4)), 4000
     for _ in range(n_steps):
         s = float(expit(position))
         demonstrated = 1 - 0.5**4
-        pull = 0.1 * demonstrated * (1 - s**4) ** 16 * escape.jsd_pull(np.array(s), settings["teacher"])
+        pull = 0.1 * demonstrated * (1 - s**4) ** 16 * escape.jsd_pull(np.array(s), 0.5 ** (1 / 4))
         position += 0.25 * time / n_steps * (escape.grpo_drift(s, 4, 16) + float(pull))
     assert float(expit(position)) ** 4 == pytest.approx(0.1, rel=0.01)
 
 
 def test_distillation_shortens_long_climbs_but_hardly_one_token_climbs():
     def ratio(tokens: int) -> float:
-        common = {"step_size": 0.25, "group_size": 16}
-        hdpo = {"weight": 0.1, "teacher": 0.5 ** (1 / tokens), "teacher_rollouts": 4}
-        grpo_time = escape.climb_time("grpo", 1e-6, 0.5, tokens, **common)
-        return grpo_time / escape.climb_time("hdpo", 1e-6, 0.5, tokens, **common, **hdpo)
+        return escape.Climb(tokens, weight=0.0).time(1e-6) / escape.Climb(tokens, weight=0.1).time(1e-6)
 
     assert ratio(8) > 100
     assert 1 < ratio(1) < 3
@@ -117,4 +113,4 @@ def test_bad_cliff_input_is_named():
     with pytest.raises(UserError, match="group size G"):
         cliff.leave_one_out_advantages(np.zeros((1, 2)))
     with pytest.raises(UserError, match="step size η"):
-        escape.climb_time("grpo", 1e-3, 0.5, 1, step_size=0.0, group_size=16)
+        escape.Climb(tokens=1, weight=0.0, step_size=0.0)

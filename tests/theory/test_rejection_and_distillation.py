@@ -1,12 +1,13 @@
 """Sampling the target by rejection, and what distilling it converges to."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 
 from hdpo.system.errors import UserError
-from hdpo.theory import distillation, rejection, token_level
+from hdpo.theory import distillation, rejection
 from hdpo.theory.bandit import condition_on_success, success_probability
 from hdpo.theory.divergences import jsd, log_softmax, total_variation
 
@@ -30,11 +31,8 @@ def test_proposals_are_counted_up_to_the_last_acceptance():
 
 
 def test_slope_fit_on_an_exact_power_law():
-    import pandas as pd
-
     n = np.array([10, 100, 1000])
-    curve = pd.concat([pd.DataFrame({"repetition": r, "n": n, "tv": (1 + r) * n**-0.5}) for r in range(5)])
-    slope, half_width = rejection.fit_slope(curve)
+    slope, half_width = rejection.fit_slope(pd.DataFrame([(1 + r) * n**-0.5 for r in range(5)], columns=n))
     assert slope == pytest.approx(-0.5, abs=1e-12)
     assert half_width < 1e-12
 
@@ -56,11 +54,7 @@ def test_an_impossible_draw_gives_p_value_zero():
     assert (rejection.goodness_of_fit(REF, REWARD, only_first, 100, 3, np.random.default_rng(3)) == 0).all()
 
 
-def test_empty_filtered_set_is_an_error():
-    for arms in ([2, 2, 2], []):
-        with pytest.raises(UserError, match="filtered set T is empty"):
-            rejection.empirical_target(np.array(arms, dtype=int), REWARD)
-    np.testing.assert_allclose(rejection.empirical_target(np.array([2, 0, 1, 1]), REWARD), [1 / 3, 2 / 3, 0])
+def test_sampling_a_target_that_does_not_exist_is_an_error():
     with pytest.raises(UserError, match="p = P\\(R = 1\\) is 0"):
         rejection.rejection_sample(REF, np.zeros(3), 10, np.random.default_rng(4))
 
@@ -101,15 +95,12 @@ def test_unknown_divergence_and_unnormalised_teacher_are_refused():
 
 
 def test_a_limited_student_covers_under_forward_kl_and_chooses_under_jsd():
-    line = distillation.limited_problem()
-    covering, choosing = (
-        distillation.distil(line.target_logp, name, line.features, line.starts) for name in ("forward KL", "JSD")
-    )
-    np.testing.assert_allclose(
-        line.features.T @ np.exp(covering), line.features.T @ np.exp(line.target_logp), atol=1e-8
-    )  # moment matching, the condition for the minimum of forward KL in an exponential family
-    assert success_probability(covering, line.reward) < 0.5 < success_probability(choosing, line.reward)
-    half = line.reward * (np.arange(line.reward.size) < 10)
+    reward, target, features = distillation.limited_problem()
+    covering, choosing = (distillation.distil(target, name, features) for name in ("forward KL", "JSD"))
+    # Moment matching is the condition for the minimum of forward KL in an exponential family.
+    np.testing.assert_allclose(features.T @ np.exp(covering), features.T @ np.exp(target), atol=1e-8)
+    assert success_probability(covering, reward) < 0.5 < success_probability(choosing, reward)
+    half = reward * (np.arange(reward.size) < 10)
     assert abs(success_probability(choosing, half) - 0.5) > 0.49  # nearly all of it on one of the two modes
 
 
@@ -118,9 +109,10 @@ def test_token_level_jsd_is_zero_at_the_unfiltered_teacher_only():
     # rollouts visit prefix 0 alone; there the loss compares with the teacher's (1/2, 1/2), not with (1, 0).
     first, second = np.log([0.5, 0.5]), np.log(np.full((2, 2), 0.5))
     reward = np.array([1.0, 0, 0, 0])
-    np.testing.assert_allclose(token_level.filtered_prefix_weights(first, second, reward), [1.0, 0.0])
-    tables = token_level.distil_token_level(first, second, reward)
-    assert success_probability(token_level.sequence_logp(*tables), reward) == pytest.approx(0.25, abs=1e-8)
+    second[1] = np.log([0.9, 0.1])  # never compared, so that prefix stays as it starts, uniform
+    tables = distillation.distil_token_level(first, second, reward)
+    np.testing.assert_allclose(np.exp(tables[1][1]), [0.5, 0.5])
+    assert success_probability(distillation.sequence_logp(*tables), reward) == pytest.approx(0.25, abs=1e-8)
     assert jsd(first, tables[0]) < 1e-15
-    by_sequence = token_level.distil_sequence_level(first, second, reward)
+    by_sequence = distillation.distil_sequence_level(first, second, reward)
     assert success_probability(by_sequence, reward) == pytest.approx(1.0, abs=1e-8)
