@@ -197,6 +197,8 @@ def run(quick: bool) -> list[dict]:
     each, through_snakemake = (60, 1) if quick else (1000, 5)
     rows, fates, sample = [], Counter(), []
     with tempfile.TemporaryDirectory(prefix="hdpo-fuzz-") as top, contextlib.chdir(top):
+        Path("results/reference").mkdir(parents=True)  # its base model is that of config/small.yaml
+        Path("results/reference/small").symlink_to(ROOT / "results/reference/small")
         for study in studies:
             rng, failures = random.Random(study.name), []
             path = Path(study.name).absolute()
