@@ -68,8 +68,8 @@ def train_run(run: Run) -> Path:
                         evals += _evaluate(trainer, step)
                     record = trainer.step(step)
                     metrics.write(record)
-                figures = {"reward": f"{record['reward']:.3f}", "cliffs": record["cliffs"]}
-                bar.set_postfix(**figures, loss=f"{record['loss']:.4f}")
+                shown = {name: record[name] for name in ("reward", "loss") if record[name] is not None}
+                bar.set_postfix(**{name: f"{value:.3f}" for name, value in shown.items()}, cliffs=record["cliffs"])
                 stopped = max(ranks.gather_count(stop.number or 0))  # a signal need not reach all ranks in one step
                 if (step + 1) % run.study.train.checkpoint_every == 0 or step + 1 == steps or stopped:
                     _save(trainer, step + 1, evals)
