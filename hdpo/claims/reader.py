@@ -1,11 +1,11 @@
-"""Reading what training and evaluation wrote, and refusing what does not belong to the study.
+"""Reading what training and evaluation wrote, and which code wrote it; refusing what does not belong to the study.
 
 A missing file is no error: `Reader` returns None for it, and tables say *not run*. A file that is there but belongs to
 another configuration, other problems or another number of samples is one, because its numbers would mix in silently.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, verify_files
-from hdpo.tasks import TRAINING_SPLITS, Task, problem_set_hash
+from hdpo.tasks import TRAINING_SPLITS, problem_set_hash
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Reader:
             return None
         verify_files(path.with_suffix(".json"), path.name)
         n = self.study.evaluate.test_samples
-        return _outcomes(path, self._table(path, run, seed, ("test",), n), self.problems["test"], n)
+        return _outcomes(path, self._table(path, run, seed, ("test",), n), self.problems["test"][0], n)
 
     def training(self, run: str, seed: int) -> dict[str, Curve] | None:
         """Evaluations during training, by split (`TRAINING_SPLITS`)."""
@@ -92,9 +92,8 @@ class Reader:
             found = pc.unique(part["step"]).to_pylist()
             if sorted(found) != steps:
                 raise UserError(f"{path}: {split} must be evaluated every {every} of {total} steps, is at {found[:9]}")
-            each = [
-                _outcomes(path, part.filter(pc.equal(part["step"], step)), self.problems[split], n) for step in steps
-            ]
+            ids = self.problems[split][0]
+            each = [_outcomes(path, part.filter(pc.equal(part["step"], step)), ids, n) for step in steps]
             stacked = Outcomes(np.stack([e.greedy for e in each]), np.stack([e.samples for e in each]))
             curves[split] = Curve(np.array(steps), stacked)
         return curves
@@ -115,17 +114,11 @@ class Reader:
             raise UserError(f"{path}: not one JSON object of training metrics per line; train again") from error
 
     @cached_property
-    def problems(self) -> dict[str, tuple[str, ...]]:
-        """Problem ids by split, in order."""
-        return {split: tuple(problem.id for problem in self._task.problems(split)) for split in self._hashes}
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return {split: problem_set_hash(self._task.problems(split)) for split in (*TRAINING_SPLITS, "test")}
-
-    @cached_property
-    def _task(self) -> Task:
-        return self.study.task.load(self.study)
+    def problems(self) -> dict[str, tuple[list[str], str]]:
+        """By split: problem ids in order, and the hash of the problem set."""
+        task = self.study.task.load(self.study)
+        sets = {split: task.problems(split) for split in (*TRAINING_SPLITS, "test")}
+        return {split: ([problem.id for problem in found], problem_set_hash(found)) for split, found in sets.items()}
 
     def _table(self, path: Path, run: str, seed: int, splits: Sequence[str], n: int) -> pa.Table:
         """The file's columns, once its metadata says that they belong here."""
@@ -144,7 +137,7 @@ class Reader:
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", stated["run_hash"], expected)
         for split in splits:
-            _same(path, f"{split} problem set", problems.get(split), self._hashes[split])
+            _same(path, f"{split} problem set", problems.get(split), self.problems[split][1])
         _same(path, "number of samples per problem", stated["samples"], n)
         return table
 
@@ -154,13 +147,12 @@ def _same(path: Path, what: str, found: Any, expected: Any) -> None:
         raise UserError(f"{path}: its {what} is {found}, this study's is {expected}; delete the file and run again")
 
 
-def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Outcomes:
+def _outcomes(path: Path, table: pa.Table, ids: list[str], n: int) -> Outcomes:
     """Rows of one split and step as arrays in the order of `ids`."""
-    position = {name: i for i, name in enumerate(ids)}
-    rows = [position.get(name, -1) for name in table["problem"].to_pylist()]
-    if sorted(rows) != list(range(len(ids))):
-        raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
+    rows = pd.Index(ids).get_indexer(table["problem"].to_pylist())
     order = np.argsort(rows)
+    if not np.array_equal(rows[order], np.arange(len(ids))):
+        raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
     greedy, lists = np.array(table["greedy"].to_pylist()), table["samples"].to_pylist()
     if any(outcomes is None or len(outcomes) != n for outcomes in lists):
         raise UserError(f"{path}: does not hold {n} samples for every problem")
@@ -191,3 +183,34 @@ def extra_seeds(study: Study) -> dict[str, tuple[int, ...]]:
         if run.folder == path.parent and read_record(path).get("run_hash") == run.hash:
             found.setdefault(name, []).append(run.seed)
     return {name: tuple(sorted(seeds)) for name, seeds in found.items()}
+
+
+def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
+    """One line if a training run or an evaluation among `keys`, (run, seed), is not by the present code; else "".
+
+    It names each such code with what it made. The present code differs between methods, so each record is compared
+    with the present code of its own run.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    present, others = False, dict[str, dict[str, list[int]]]()  # seeds by code and by what it made
+    for run, seed in keys:
+        made = [(f"evaluation of {run}", study.root / "eval" / run / f"seed{seed}.json", study.evaluation_code)]
+        if run != BASE_RUN:
+            own = study.run(run, seed)
+            made.insert(0, (run, own.folder / "run.json", own.code))
+        for what, path, expected in made:
+            code = read_record(path).get("code", "an unknown code") if path.exists() else None
+            present |= code == expected
+            if code not in (None, expected):
+                others.setdefault(code, {}).setdefault(what, []).append(seed)
+    if not others:
+        return ""
+    codes = []
+    for code, things in others.items():
+        named = [f"{what} (seed{'s' * (len(at) > 1)} {', '.join(map(str, at))})" for what, at in things.items()]
+        codes.append(f"{code} made {', '.join(named)}")
+    codes += ["the present code made the rest"] if present else []
+    words = {1: "one code, not the present one", 2: "two codes", 3: "three codes", 4: "four codes"}
+    return f"Results of {words.get(len(codes), f'{len(codes)} codes')}: {'; '.join(codes)}."

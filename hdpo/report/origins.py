@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdpo.claims.codes import codes_line
-from hdpo.claims.reader import Reader, extra_seeds
+from hdpo.claims.reader import Reader, codes_line, extra_seeds
 from hdpo.render.formats import NOT_RUN, thousands
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table

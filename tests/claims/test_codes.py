@@ -3,7 +3,7 @@
 import pytest
 
 from hdpo.claims.check import write_check
-from hdpo.claims.codes import codes_line
+from hdpo.claims.reader import codes_line
 from hdpo.claims.results import Results
 from hdpo.report.web_page import write_page
 from hdpo.study.study import Study
