@@ -160,13 +160,14 @@ def _figures(study: Study, folder: str) -> list[dict[str, Any]]:
     figures = []
     for stem in dict.fromkeys([*planned, *others]):
         plain = Path(stem).name.replace("_", " ").replace("-", " ").capitalize()
-        title, caption, alt = FIGURES.get(stem, (plain, "", f"Figure: {plain}."))
+        words = FIGURES.get(stem, {"title": plain, "caption": "", "alt": f"Figure: {plain}."})
+        caption = words["caption"].format(intervals=f"{100 * LEVEL:g} % intervals")
         paths = [study.root / f"{stem}.{kind}" for kind in ("png", "pdf")]
         for path in paths:
             if not path.resolve().is_relative_to(study.root.resolve()):
                 raise UserError(f"{path}: outside {study.root}")
         there = all(path.is_file() for path in paths)
-        figures.append({"stem": stem, "title": title, "caption": caption, "alt": alt, "there": there})
+        figures.append({"stem": stem} | words | {"caption": caption, "there": there})
     return figures
 
 

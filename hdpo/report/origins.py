@@ -12,6 +12,7 @@ from hdpo.claims.reader import Reader, codes_line, extra_seeds
 from hdpo.render.formats import NOT_RUN, thousands
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table
+from hdpo.report.captions import caption
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, sha256
@@ -66,11 +67,8 @@ def runs_table(found: dict[str, Any]) -> Table:
         row["started (UTC)"] = (run["started"] or "—")[:16].replace("T", " ")
         row |= {"wall, s": thousands(run["seconds"]), "rollout tokens": thousands(run["rollout_tokens"])}
         rows.append(row | {"privileged tokens": thousands(run["privileged_tokens"])})
-    caption = (
-        "Every training run. Tokens are those sampled in training, for policy rollouts and under the privileged prompt."
-    )
     words = ["run", "configuration", "state", "commit", "started (UTC)"]
-    return make_table("runs", pd.DataFrame(rows), caption, words=words)
+    return make_table("runs", pd.DataFrame(rows), caption("runs"), words=words)
 
 
 def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import write_text
 from hdpo.report.curve_selection import curve_selection
 from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.statistics_tables import claims_table, errors_table, passk_table, robust_table, selection_table
+from hdpo.report.statistics_tables import selection_table, statistics_table
 from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.paired import estimate
 from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_p, variance_components
@@ -46,9 +46,12 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
     stem = (out or study.root) / "statistics"
     for suffix, frame in (("", runs), ("_claims", claims), ("_passk", passk), ("_selection", selection)):
         write_text(stem.with_name(f"{stem.name}{suffix}.csv"), frame.to_csv(index=False, float_format="%.6f"))
-    tables = (errors_table(study, runs), robust_table(runs), claims_table(claims), passk_table(passk))
-    section = Section("", tables=(*tables, selection_table(selection)))
-    write_document(stem, Document(f"Statistics of study {study.name}", (section,)))
+    tables = (
+        statistics_table("statistics-errors", runs, problems=study.task.problems.test),
+        *(statistics_table("statistics-robust", runs), statistics_table("statistics-claims", claims)),
+        *(statistics_table("statistics-passk", passk), selection_table(selection)),
+    )
+    write_document(stem, Document(f"Statistics of study {study.name}", (Section("", tables=tables),)))
     return sorted(stem.parent.glob(f"{stem.name}*.*"))
 
 

@@ -6,9 +6,10 @@ import pandas as pd
 
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Results, summarise, unbiased_metrics
-from hdpo.render.formats import DF_MEANS, metric_label, percent, points
+from hdpo.render.formats import metric_label, percent, points
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, write_table
+from hdpo.report.captions import caption
 from hdpo.report.hyperparameters import hyperparameter_table
 from hdpo.report.job_costs import write_cost_table
 from hdpo.study.study import BASE_RUN, Study
@@ -33,14 +34,11 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     write_table(out / "table1", wide, headline, protocol_table(study, wide))
     write_table(out / "headline", wide, headline)
     beside = _beside_paper(study, summary)
-    write_table(out / "table1_paper", beside, _beside_values(study, beside), _beside_differences(study, beside))
+    values = _pivot(study, "beside", beside, beside["value"].map(percent))
+    write_table(out / "table1_paper", beside, values, _beside_differences(study, beside[beside["run"] != BASELINE]))
     table2 = hyperparameter_table(study)
-    caption = (
-        f"Table 2: hyperparameters of the paper and of study {study.name}; ≠ marks where they differ,"
-        " [base] the default of the paper's base framework where the paper is silent."
-    )
-    shown = make_table("hyperparameters", table2.fillna(""), caption, words=table2.columns)
-    write_table(out / "table2", table2, shown)
+    words = caption("hyperparameters", study=study.name)
+    write_table(out / "table2", table2, make_table("hyperparameters", table2, words, words=table2.columns))
     write_cost_table(study, out / "cost")
     return sorted(out.iterdir())
 
@@ -65,14 +63,10 @@ def headline_table(study: Study, wide: pd.DataFrame) -> Table:
         ends = wide[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
         shown[metric_label(metric), "%"] = wide[f"{metric} test"].map(percent)
         shown[metric_label(metric), "Δ"] = ends.apply(lambda row: points(*row), axis=1)
-    caption = (
-        f"Table 1, study {study.name}: final weights on {wide['problems'].max()} test problems, %, mean over seeds;"
-        f" Δ is the difference to GRPO in points with its paired 95 % t interval; {DF_MEANS}."
-        f" pass@k comes from {study.evaluate.test_samples} samples per problem."
-    )
+    words = caption("headline", study=study.name, problems=wide["problems"].max(), samples=study.evaluate.test_samples)
     has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
     notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
-    return make_table("headline", pd.DataFrame(shown), caption, notes=notes)
+    return make_table("headline", pd.DataFrame(shown), words, notes=notes)
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
@@ -82,11 +76,8 @@ def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
     for metric in unbiased_metrics(study):
         for protocol in TRAINING:
             shown[metric_label(metric), protocol] = wide[f"{metric} {protocol}"].map(percent)
-    caption = (
-        f"The same runs on {study.task.problems.validation} validation problems, %: best evaluation during training"
-        " (as the paper reports), last evaluation, and the one selected on the development problems."
-    )
-    return make_table("protocols", pd.DataFrame(shown), caption)
+    words = caption("protocols", problems=study.task.problems.validation)
+    return make_table("protocols", pd.DataFrame(shown), words)
 
 
 def _runs_and_seeds(wide: pd.DataFrame, status: pd.Series, seeds: pd.Series) -> dict[tuple[str, str], pd.Series]:
@@ -122,30 +113,18 @@ def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "metric", "source", "seeds", "value", *DIFFERENCE])
 
 
-def _beside_values(study: Study, long: pd.DataFrame) -> Table:
-    caption = "The paper's Tables 1 and 3 beside this study, all as the paper reports: best over training, any of k, %."
-    return _pivot(study, "beside", caption, long, long["value"].map(percent))
-
-
 def _beside_differences(study: Study, long: pd.DataFrame) -> Table:
-    caption = (
-        "The same as differences to GRPO, in points. The paper has one seed and no interval;"
-        f" study {study.name} has {len(study.seeds)} seeds and the paired 95 % t interval; {DF_MEANS}."
-    )
-    long = long[long["run"] != BASELINE]
-    return _pivot(
-        study, "beside-differences", caption, long, long[[*DIFFERENCE]].apply(lambda row: points(*row), axis=1)
-    )
+    return _pivot(study, "beside-differences", long, long[[*DIFFERENCE]].apply(lambda row: points(*row), axis=1))
 
 
-def _pivot(study: Study, id: str, caption: str, long: pd.DataFrame, cells: pd.Series) -> Table:
+def _pivot(study: Study, id: str, long: pd.DataFrame, cells: pd.Series) -> Table:
     """Runs down, metrics and below them sources across. A cell of this study says if some of its seeds are missing."""
     partial = (long["source"] == _source(study)) & ~long["seeds"].isin([0, len(study.seeds)])
     cells = cells.where(~partial, cells + " (" + long["seeds"].astype(str) + f" of {len(study.seeds)} seeds)")
     across = [long["metric"].replace("greedy", "pass@1 (greedy)"), long["source"]]
     wide = cells.groupby([long["run"].map(run_label), *across], sort=False).first().unstack([1, 2])
     wide.insert(0, ("", "method"), wide.index)
-    return make_table(id, wide, caption)
+    return make_table(id, wide, caption(id, study=study.name, seeds=len(study.seeds)))
 
 
 def _source(study: Study) -> str:
