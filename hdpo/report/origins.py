@@ -1,12 +1,11 @@
 """Where the numbers of a study come from: the record of every training run, the machines, and the base model."""
 
-import json
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from hdpo.claims.reader import Reader, codes_line, extra_seeds
 from hdpo.render.formats import NOT_RUN, thousands
@@ -113,22 +112,18 @@ def parameter_count(weights: Path) -> int:
         UserError: not a safetensors file.
     """
     try:
-        with open(weights, "rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, KeyError, MemoryError, OverflowError) as error:
+        with safe_open(weights, "numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: not a safetensors file") from error
-    return sum(math.prod(shape) for shape in shapes)
 
 
 def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any] | None) -> dict[str, Any]:
-    run = study.run(name, seed)
-    row = {"run": name, "label": run_label(name), "seed": seed, "hash": run.hash, "status": NOT_RUN, "machine": None}
-    row |= dict.fromkeys(("commit", "dirty", "started", "seconds", "resumed", "rollout_tokens", "privileged_tokens"))
+    row = {"run": name, "label": run_label(name), "seed": seed, "hash": study.run(name, seed).hash}
+    row |= {"status": NOT_RUN, "machine": None}
+    row |= {key: (record or {}).get(key) for key in ("commit", "dirty", "started", "seconds")}
+    row["resumed"] = (record or {}).get("resumed_after_step")
     metrics = reader.metrics(name, seed)
-    if metrics is not None:
-        row |= {f"{kind}_tokens": int(metrics[f"tokens.{kind}"].sum()) for kind in ("rollout", "privileged")}
-    if record is not None:
-        row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
-        row["resumed"] = record.get("resumed_after_step")
+    for kind in ("rollout", "privileged"):
+        row[f"{kind}_tokens"] = None if metrics is None else int(metrics[f"tokens.{kind}"].sum())
     return row
