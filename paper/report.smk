@@ -5,6 +5,7 @@ REFERENCE = [path for path in [f"results/reference/{study.name}/summary.csv"] if
 TABLES = ["headline", "table1", "table1_paper", "table2"]
 PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
+CAPTIONS = "hdpo/report/templates/captions.yaml"
 
 
 rule tables:
@@ -13,6 +14,7 @@ rule tables:
         rules.summary.output,
         "hdpo/paper/reported.csv",
         "hdpo/paper/hyperparameters.csv",
+        CAPTIONS,
         study=STUDY,
     output:
         [
@@ -98,6 +100,7 @@ rule statistics:
         RESULTS,
         rules.summary.output,
         "hdpo/paper/claims.yaml",
+        CAPTIONS,
         study=STUDY,
     output:
         report(
@@ -149,6 +152,7 @@ rule report:
         rules.statistics.output,
         expand("hdpo/paper/{name}.typ", name=PARTS),
         "hdpo/paper/references.yml",
+        CAPTIONS,
         study=STUDY,
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),
@@ -169,7 +173,8 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        expand("hdpo/report/templates/page.{kind}", kind=["html", "css", "js"]),
+        expand("hdpo/report/templates/{name}", name=["page.html", "page.css", "page.js", "table.html"]),
+        CAPTIONS,
         study=STUDY,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

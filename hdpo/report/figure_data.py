@@ -43,12 +43,9 @@ def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:
 def cliff_frame(results: Results) -> pd.DataFrame:
     """Cliffs over training: run, seed, step, cliff_fraction, privileged_pass_rate (nan where none were drawn)."""
     columns = ["run", "seed", "step", "cliff_fraction", "privileged_pass_rate"]
-    frames = []
-    for run in results.runs:
-        for seed in results.seeds(run):
-            metrics = results.reader.metrics(run, seed)
-            if metrics is not None:
-                frames.append(metrics.assign(run=run, seed=seed)[columns])
+    keys = [(run, seed) for run in results.runs for seed in results.seeds(run)]
+    found = [(run, seed, results.reader.metrics(run, seed)) for run, seed in keys]
+    frames = [metrics.assign(run=run, seed=seed)[columns] for run, seed, metrics in found if metrics is not None]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 

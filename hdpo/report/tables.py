@@ -1,5 +1,6 @@
 """The study's tables: its own Table 1, the same beside the paper's, and the paper's Table 2."""
 
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,10 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     write_table(out / "headline", wide, headline)
     beside = _beside_paper(study, summary)
     values = _pivot(study, "beside", beside, beside["value"].map(percent))
-    write_table(out / "table1_paper", beside, values, _beside_differences(study, beside[beside["run"] != BASELINE]))
+    others = beside[beside["run"] != BASELINE]
+    gains = others[[*DIFFERENCE]].astype(float).apply(lambda row: points(*row), axis=1)
+    differences = _pivot(study, "beside-differences", others, gains)
+    write_table(out / "table1_paper", beside, values, differences)
     table2 = hyperparameter_table(study)
     words = caption("hyperparameters", study=study.name)
     write_table(out / "table2", table2, make_table("hyperparameters", table2, words, words=table2.columns))
@@ -93,28 +97,18 @@ def _seeds(status: str, seeds: int) -> str:
 
 def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     """Long form: one row per run × metric × source, for the runs that the paper has; best over training."""
-    cells = summary[summary["protocol"] == "best"].set_index(["run", "metric"])
+    own = summary[summary["protocol"] == "best"].rename(columns={"mean": "value"}).set_index(["run", "metric"])
     reported, rows = reported_scores(), []
-    for run in dict.fromkeys(reported["run"]):
-        for column, metric in PAPER_METRICS.items():
-            for table, hardware in dict(zip(reported["table"], reported["hardware"], strict=True)).items():
-                row = {"run": run, "metric": column, "seeds": 1}
-                row |= {"source": f"paper Table {table} ({hardware.replace('x', '×')})"}
-                row |= {"value": reported_contrasts(reported, {run: 1.0}, column)[table]}
-                if run != BASELINE:
-                    row["diff"] = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, column)[table]
-                rows.append(row)
-            row = {"run": run, "metric": column, "source": _source(study), "seeds": 0}
-            if (run, metric) in cells.index:
-                own = cells.loc[(run, metric)]
-                row |= {"seeds": own["seeds"], "value": own["mean"]}
-                row |= {part: own[part] for part in DIFFERENCE}
-            rows.append(row)
+    tables = dict(zip(reported["table"], reported["hardware"].str.replace("x", "×"), strict=True))
+    for run, (column, metric) in product(reported["run"].unique(), PAPER_METRICS.items()):
+        values = reported_contrasts(reported, {run: 1.0}, column)
+        gains = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, column) if run != BASELINE else {}
+        for table, hardware in tables.items():
+            row = {"run": run, "metric": column, "source": f"paper Table {table} ({hardware})", "seeds": 1}
+            rows.append(row | {"value": values[table], "diff": gains.get(table)})
+        row = {"run": run, "metric": column, "source": _source(study), "seeds": 0}
+        rows.append(row | (dict(own.loc[(run, metric)]) if (run, metric) in own.index else {}))
     return pd.DataFrame(rows, columns=["run", "metric", "source", "seeds", "value", *DIFFERENCE])
-
-
-def _beside_differences(study: Study, long: pd.DataFrame) -> Table:
-    return _pivot(study, "beside-differences", long, long[[*DIFFERENCE]].apply(lambda row: points(*row), axis=1))
 
 
 def _pivot(study: Study, id: str, long: pd.DataFrame, cells: pd.Series) -> Table:
