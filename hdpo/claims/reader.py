@@ -98,15 +98,24 @@ class Reader:
             curves[split] = Curve(np.array(steps), stacked)
         return curves
 
-    def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
-        """One row per training step; nested keys become columns such as `tokens.rollout`."""
-        folder = self.study.run(run, seed).folder
-        path = folder / "metrics.jsonl"
+    def record(self, run: str, seed: int) -> dict[str, Any] | None:
+        """A training run's run.json."""
+        planned = self.study.run(run, seed)
+        path = planned.folder / "run.json"
         if not path.exists():
             return None
-        verify_files(folder / "run.json", path.name)
-        stated = read_record(folder / "run.json").get("run_hash")
-        _same(folder / "run.json", "configuration hash", stated, self.study.run(run, seed).hash)
+        record = read_record(path)
+        _same(path, "configuration hash", record.get("run_hash"), planned.hash)
+        _same(path, "seed", record.get("seed"), seed)
+        return record
+
+    def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
+        """One row per training step; nested keys become columns such as `tokens.rollout`."""
+        path = self.study.run(run, seed).folder / "metrics.jsonl"
+        if not path.exists():
+            return None
+        verify_files(path.with_name("run.json"), path.name)
+        self.record(run, seed)
         try:
             frame = pd.json_normalize([json.loads(line) for line in path.read_text("utf-8").splitlines()])
             return frame.astype({"step": int, "cliffs": int, "cliff_fraction": float, "privileged_pass_rate": float})

@@ -29,14 +29,13 @@ def origins(study: Study) -> dict[str, Any]:
     planned = [(name, seed) for name in study.runs for seed in study.seeds]
     extra = [(name, seed) for name, seeds in extra_seeds(study).items() for seed in seeds]
     for key in [*planned, *extra]:
-        record = run_record(study, *key)
-        row = _row(study, reader, *key, record)
+        record = reader.record(*key)
+        rows.append(_row(study, reader, *key, record or {}))
         if record is not None:
             machine = {part: record.get(part) for part in MACHINE}
             machines += [machine] if machine not in machines else []
-            row |= {"machine": 1 + machines.index(machine), "status": "extra" if key in extra else "complete"}
+            rows[-1] |= {"machine": 1 + machines.index(machine), "status": "extra" if key in extra else "complete"}
             records.append(record)
-        rows.append(row)
     seconds = [row["seconds"] for row in rows if row["status"] == "complete" and row["seconds"] is not None]
     return {
         "study": study.name,
@@ -70,27 +69,6 @@ def runs_table(found: dict[str, Any]) -> Table:
     return make_table("runs", pd.DataFrame(rows), caption("runs"), words=words)
 
 
-def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:
-    """A run's run.json, None where there is none.
-
-    Raises:
-        UserError: damaged, or its hash or seed is not that of this study's run.
-    """
-    run = study.run(name, seed)
-    path = run.folder / "run.json"
-    if not path.exists():
-        return None
-    record = read_record(path)
-    if not {"run_hash", "seed"} <= set(record):
-        raise UserError(f"{path}: does not say which run it records; train again")
-    for key, expected in (("run_hash", run.hash), ("seed", seed)):
-        if record[key] != expected:
-            raise UserError(
-                f"{path}: its {key} is {record[key]}, this study's is {expected}; delete the folder and run again"
-            )
-    return record
-
-
 def base_model(study: Study) -> dict[str, Any]:
     """Path or hub name, and for a local model its SHA-256, parameter count and training record."""
     folder = Path(study.base_path)
@@ -118,11 +96,11 @@ def parameter_count(weights: Path) -> int:
         raise UserError(f"{weights}: not a safetensors file") from error
 
 
-def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any] | None) -> dict[str, Any]:
+def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any]) -> dict[str, Any]:
     row = {"run": name, "label": run_label(name), "seed": seed, "hash": study.run(name, seed).hash}
     row |= {"status": NOT_RUN, "machine": None}
-    row |= {key: (record or {}).get(key) for key in ("commit", "dirty", "started", "seconds")}
-    row["resumed"] = (record or {}).get("resumed_after_step")
+    row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
+    row["resumed"] = record.get("resumed_after_step")
     metrics = reader.metrics(name, seed)
     for kind in ("rollout", "privileged"):
         row[f"{kind}_tokens"] = None if metrics is None else int(metrics[f"tokens.{kind}"].sum())
