@@ -1,4 +1,7 @@
-"""The tables of statistics.md, from the frames that `hdpo.report.statistics` works out; captions.yaml lists columns."""
+"""The tables of statistics.md, from the frames that `hdpo.report.statistics` works out.
+
+templates/captions.yaml lists their columns, with a name of `FORMATS` for each.
+"""
 
 import math
 from collections.abc import Callable
