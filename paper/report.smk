@@ -5,6 +5,7 @@ REFERENCE = [path for path in [f"results/reference/{study.name}/summary.csv"] if
 TABLES = ["headline", "table1", "table1_paper", "table2"]
 PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
+CAPTIONS = packaged("report/templates/captions.yaml")
 
 
 rule tables:
@@ -12,6 +13,7 @@ rule tables:
         RESULTS,
         rules.summary.output,
         packaged("paper/reported.csv", "paper/hyperparameters.csv"),
+        CAPTIONS,
     output:
         [
             report(
@@ -92,6 +94,7 @@ rule statistics:
         RESULTS,
         rules.summary.output,
         packaged("paper/claims.yaml"),
+        CAPTIONS,
     output:
         report(
             f"{ROOT}/statistics.csv",
@@ -139,6 +142,7 @@ rule report:
         rules.audit.output,
         rules.statistics.output,
         packaged("paper/references.yml", *(f"paper/{name}.typ" for name in PARTS)),
+        CAPTIONS,
     output:
         report(f"{ROOT}/report.pdf", category="Report", caption="captions/report.rst", labels={"form": "PDF"}),
         f"{ROOT}/report.json",
@@ -158,7 +162,8 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
-        packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
+        packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js")), "report/templates/table.html"),
+        CAPTIONS,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),
     log:

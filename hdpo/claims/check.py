@@ -27,6 +27,7 @@ from hdpo.render.document import Document, Section, document_markdown
 from hdpo.render.formats import points, signed
 from hdpo.render.table import make_table, to_markdown, write_text
 from hdpo.study.study import Study
+from hdpo.system.files import write_json
 from hdpo.theory.statements import read_theory
 
 READING = (
@@ -46,36 +47,33 @@ def write_check(study: Study, strict: bool = False) -> int:
     Raises:
         UserError: a result, the claims or the paper's numbers are damaged or belong elsewhere.
     """
-    results, reported = Results(study), reported_scores()
-    claims = load_claims()
-    verdicts = check_claims(results, claims, reported)
+    results, reported, claims = Results(study), reported_scores(), load_claims()
+    verdicts, facts = check_claims(results, claims, reported), reported_facts(reported)
     reference = compare_with_reference(study, summarise(results))
     counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    counted = f"{len(claims)} claims: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
     shown = verdicts.drop(columns="data")
-    facts = reported_facts(reported)
     compared = [make_table("reference", reference)] if len(reference) else []
     compared_by = COMPARISON_RULE if compared else "No reference run is committed."
     sections = (
-        Section("", (f"{len(shown)} claims: {counted}.",), (make_table("claims", shown, words=shown.columns),)),
+        Section("", (counted,), (make_table("claims", shown, words=shown.columns),)),
         Section("", (READING, *([results.codes] if results.codes else []))),
         Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
         Section("Against the committed reference run", (compared_by,), tuple(compared)),
     )
     as_json = {"study": study.name, "config_hash": study.identity, "counts": counts, "codes": results.codes}
-    as_json |= {"claims": verdicts.to_dict("records"), "reported": facts.to_dict("records")}
-    as_json["reference"] = reference.to_dict("records")
+    tables = {"claims": verdicts, "reported": facts, "reference": reference}
+    as_json |= {name: table.to_dict("records") for name, table in tables.items()}
     write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
     write_text(study.root / "check.csv", shown.to_csv(index=False))
-    write_text(study.root / "check.json", json.dumps(_plain(as_json), indent=2, ensure_ascii=False) + "\n")
+    write_json(study.root / "check.json", json.loads(json.dumps(as_json), parse_constant=lambda _: None))  # no nan
     brief = shown[["id", "claim", "reported", "measured", "MDE", "seeds", "verdict"]]
     in_short = make_table("verdicts", brief, words=brief.columns, notes=[READING])
     write_text(study.root / "verdicts.md", to_markdown(in_short) + "\n")
     widths = [None, 40, 24, 26, None, None, None]
     print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
-    print(f"\n{len(shown)} claims: {counted}. All of it: {study.root / 'check.md'}")
-    if results.codes:
-        print(results.codes)
+    print(f"\n{counted} All of it: {study.root / 'check.md'}")
+    print(results.codes, end="\n" if results.codes else "")
     claimed = verdicts[[not claim.beyond for claim in claims]]
     return int(strict and claimed["verdict"].isin(["contradicted", "not run"]).any())
 
@@ -87,7 +85,7 @@ def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFram
     rows = []
     for claim in claims:
         row = {"id": claim.id, "claim": claim.statement, "where": claim.where, "quantity": claim.quantity}
-        row |= {"reported": "—", "measured": "—", "MDE": "—", "seeds": "—"}
+        row |= dict.fromkeys(("reported", "measured", "MDE", "seeds"), "—")
         data = None
         if isinstance(claim, Contrasted):
             known = claim.metric in metric_names(results.study)
@@ -143,12 +141,3 @@ def _fit_text(fit: LineFit | None, unit: str) -> str:
 
 def _data(record: Comparison | LineFit | None) -> dict | None:
     return dataclasses.asdict(record) if record is not None else None
-
-
-def _plain(value: object) -> object:
-    """Numbers that JSON lacks as null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

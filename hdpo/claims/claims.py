@@ -1,5 +1,6 @@
-"""The claims as data, and the rules, which turn numbers into verdicts and which claims.yaml gives in words."""
+"""The claims as data, and the rules that turn numbers into verdicts; claims.yaml gives the rules in words."""
 
+import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 import pandas as pd
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from hdpo.claims.overhead import LineFit
 from hdpo.claims.reported import PAPER
@@ -25,7 +26,7 @@ Weights = dict[str, float]
 class Claim(Section):
     """What every claim says, whatever its rule."""
 
-    id: str
+    id: Annotated[str, BeforeValidator(str)]  # YAML reads 7 as a number
     statement: str
     where: str  # in the paper
     quantity: str  # what is measured, in words
@@ -88,8 +89,8 @@ def load_claims(path: Path | None = None) -> list[AnyClaim]:
     """
     path = path or CLAIMS
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        claims = TypeAdapter(list[AnyClaim]).validate_python(_strict(raw))
+        text = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str)
+        claims = TypeAdapter(list[AnyClaim]).validate_json(text)  # of JSON, strict validation takes lists as tuples
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
@@ -101,23 +102,11 @@ def load_claims(path: Path | None = None) -> list[AnyClaim]:
     if len({claim.id for claim in claims}) < len(claims):
         raise UserError(f"{path}: each id may occur only once")
     for claim in claims:
-        for check in claim.checks if isinstance(claim, Theory) else ():
+        for check in getattr(claim, "checks", ()):
             if check not in STATEMENTS:
                 nearest = get_close_matches(check, STATEMENTS, n=1, cutoff=0)[0]
                 raise UserError(f"{path}: claim {claim.id}: no theory statement has the id {check}; nearest: {nearest}")
     return claims
-
-
-def _strict(value: object) -> object:
-    """YAML lists below the top as tuples, ids as text, whole weights as floats: what strict validation asks for."""
-    if not isinstance(value, list):
-        return value
-    return [
-        {key: str(item) if key == "id" else tuple(item) if isinstance(item, list) else item for key, item in c.items()}
-        if isinstance(c, dict)
-        else c
-        for c in value
-    ]
 
 
 def direction_verdict(claim: Direction, pooled: Comparison | None, each: Sequence[Comparison | None]) -> Verdict:

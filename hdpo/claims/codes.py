@@ -32,7 +32,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     return f"Results of {_counted(len(codes))}: {'; '.join(codes)}."
 
 
-def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, str]:
+def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, object]:
     """`code`, which trained a run, and `test_code`, which tested it, as the records of its seeds state; "" for none.
 
     Raises:

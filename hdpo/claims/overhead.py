@@ -1,6 +1,7 @@
 """What distillation costs: the overhead of a training step against its number of cliff prompts."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -26,29 +27,24 @@ class LineFit:
 def overhead_steps(study: Study, reader: Reader) -> pd.DataFrame:
     """One row per training step of every run that draws privileged rollouts.
 
-    Columns: run, seed, step, cliffs (capped), seconds and tokens of overhead.
-
-    Seconds are those of the privileged rollouts plus the update's, in the share of its network passes that
-    demonstrations take: teacher forward, student forward and backward for each of their tokens, forward and
-    backward for each rollout token with a policy gradient. Tokens are those drawn under the privileged prompt
-    plus those distilled.
+    Columns: step, run, seed, cliffs (capped), seconds and tokens of overhead. Seconds are those of the privileged
+    rollouts plus the update's, in the share of its network passes that demonstrations take: teacher forward, student
+    forward and backward for each of their tokens, forward and backward for each rollout token with a policy gradient.
+    Tokens are those drawn under the privileged prompt plus those distilled.
     """
-    frames = []
-    for method in study.methods:
+    frames = [pd.DataFrame()]
+    for method, seed in product(study.methods, study.seeds):
         run, (most, _) = method.run_name, method.privileged_draw
-        for seed in study.seeds:
-            metrics = reader.metrics(run, seed) if most else None
-            if metrics is None:
-                continue
+        metrics = reader.metrics(run, seed) if most else None
+        if metrics is not None:
             distilled = FORWARD_PASSES["demonstration"] * metrics["tokens.distill"]
             passes = distilled + FORWARD_PASSES["rollout"] * metrics["tokens.trained"]
             share = (distilled / passes.where(passes > 0)).fillna(0.0)
-            frame = metrics[["step"]].assign(run=run, seed=seed)
-            frame["cliffs"] = metrics["cliffs"].clip(upper=most)
+            frame = metrics[["step"]].assign(run=run, seed=seed, cliffs=metrics["cliffs"].clip(upper=most))
             frame["seconds"] = metrics["seconds.privileged"] + share * metrics["seconds.update"]
             frame["tokens"] = metrics["tokens.privileged"] + metrics["tokens.distill"]
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return pd.concat(frames, ignore_index=True)
 
 
 def fit_overhead(steps: pd.DataFrame, unit: str) -> LineFit | None:
@@ -59,6 +55,5 @@ def fit_overhead(steps: pd.DataFrame, unit: str) -> LineFit | None:
     mean = float(overhead.mean())
     if len(steps) < LEAST_STEPS or cliffs.std() == 0 or overhead.std() == 0:
         return LineFit(None, np.nan, np.nan, mean, len(steps))
-    slope, intercept = np.polyfit(cliffs, overhead, 1)
-    r_squared = float(np.corrcoef(cliffs, overhead)[0, 1] ** 2)
-    return LineFit(float(slope), float(intercept), r_squared, mean, len(steps))
+    slope, intercept = np.polyfit(cliffs, overhead, 1).tolist()
+    return LineFit(slope, intercept, float(np.corrcoef(cliffs, overhead)[0, 1] ** 2), mean, len(steps))

@@ -1,4 +1,4 @@
-"""Reading what training and evaluation wrote, and refusing what does not belong to the study.
+"""Reading what training and evaluation wrote, and which code wrote it; refusing what does not belong to the study.
 
 A missing file is no error: `Reader` returns None for it, and tables say *not run*. A file that is there but belongs to
 another configuration, other problems or another number of samples is one, because its numbers would mix in silently.
@@ -21,7 +21,7 @@ from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, verify_files
-from hdpo.tasks import TRAINING_SPLITS, Task, problem_set_hash
+from hdpo.tasks import TRAINING_SPLITS, problem_set_hash
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Reader:
         verify_files(path.with_suffix(".json"), path.name)
         n = self.study.evaluate.test_samples
         table = self._table(path, run, seed, {"test": n})
-        return _outcomes(path, table.filter(pc.equal(table["split"], "test")), self.problems["test"], n)
+        return _outcomes(path, table.filter(pc.equal(table["split"], "test")), self.problems["test"][0], n)
 
     def start(self) -> dict[str, Counted] | None:
         """Outcomes of the base model, which is step 0 of every run, by split (`TRAINING_SPLITS`)."""
@@ -95,7 +95,7 @@ class Reader:
         verify_files(path.with_suffix(".json"), path.name)
         table = self._table(path, BASE_RUN, 0, dict.fromkeys(TRAINING_SPLITS, n))
         return {
-            split: _outcomes(path, table.filter(pc.equal(table["split"], split)), self.problems[split], n)
+            split: _outcomes(path, table.filter(pc.equal(table["split"], split)), self.problems[split][0], n)
             for split in TRAINING_SPLITS
         }
 
@@ -114,22 +114,30 @@ class Reader:
             found = pc.unique(part["step"]).to_pylist()
             if sorted(found) != steps:
                 raise UserError(f"{path}: {split} must be evaluated every {every} of {total} steps, is at {found[:9]}")
-            each = [
-                _outcomes(path, part.filter(pc.equal(part["step"], step)), self.problems[split], n) for step in steps
-            ]
+            ids = self.problems[split][0]
+            each = [_outcomes(path, part.filter(pc.equal(part["step"], step)), ids, n) for step in steps]
             stacked = Outcomes(np.stack([e.greedy for e in each]), np.stack([e.samples for e in each]))
             curves[split] = Curve(np.array(steps), stacked)
         return curves
 
-    def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
-        """One row per training step; nested keys become columns such as `tokens.rollout`."""
-        folder = self.study.run(run, seed).folder
-        path = folder / "metrics.jsonl"
+    def record(self, run: str, seed: int) -> dict[str, Any] | None:
+        """A training run's run.json."""
+        planned = self.study.run(run, seed)
+        path = planned.folder / "run.json"
         if not path.exists():
             return None
-        verify_files(folder / "run.json", path.name)
-        stated = read_record(folder / "run.json").get("run_hash")
-        _same(folder / "run.json", "configuration hash", stated, self.study.run(run, seed).hash)
+        record = read_record(path)
+        _same(path, "configuration hash", record.get("run_hash"), planned.hash)
+        _same(path, "seed", record.get("seed"), seed)
+        return record
+
+    def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
+        """One row per training step; nested keys become columns such as `tokens.rollout`."""
+        path = self.study.run(run, seed).folder / "metrics.jsonl"
+        if not path.exists():
+            return None
+        verify_files(path.with_name("run.json"), path.name)
+        self.record(run, seed)
         try:
             frame = pd.json_normalize([json.loads(line) for line in path.read_text("utf-8").splitlines()])
             return frame.astype({"step": int, "cliffs": int, "cliff_fraction": float, "privileged_pass_rate": float})
@@ -137,17 +145,11 @@ class Reader:
             raise UserError(f"{path}: not one JSON object of training metrics per line; train again") from error
 
     @cached_property
-    def problems(self) -> dict[str, tuple[str, ...]]:
-        """Problem ids by split, in order."""
-        return {split: tuple(problem.id for problem in self._task.problems(split)) for split in self._hashes}
-
-    @cached_property
-    def _hashes(self) -> dict[str, str]:
-        return {split: problem_set_hash(self._task.problems(split)) for split in (*TRAINING_SPLITS, "test")}
-
-    @cached_property
-    def _task(self) -> Task:
-        return self.study.task.load(self.study)
+    def problems(self) -> dict[str, tuple[list[str], str]]:
+        """By split: problem ids in order, and the hash of the problem set."""
+        task = self.study.task.load(self.study)
+        sets = {split: task.problems(split) for split in (*TRAINING_SPLITS, "test")}
+        return {split: ([problem.id for problem in found], problem_set_hash(found)) for split, found in sets.items()}
 
     def _table(self, path: Path, run: str, seed: int, samples: dict[str, int]) -> pa.Table:
         """The file's columns, once its metadata says that they belong here; `samples` of a problem by split."""
@@ -165,7 +167,7 @@ class Reader:
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", stated["run_hash"], expected)
         for split, n in samples.items():
-            _same(path, f"{split} problem set", problems.get(split), self._hashes[split])
+            _same(path, f"{split} problem set", problems.get(split), self.problems[split][1])
             _same(path, "number of samples per problem", stated["samples"].get(split), n)
         return table
 
@@ -175,13 +177,12 @@ def _same(path: Path, what: str, found: Any, expected: Any) -> None:
         raise UserError(f"{path}: its {what} is {found}, this study's is {expected}; delete the file and run again")
 
 
-def _outcomes(path: Path, table: pa.Table, ids: tuple[str, ...], n: int) -> Counted:
+def _outcomes(path: Path, table: pa.Table, ids: list[str], n: int) -> Counted:
     """Rows of one split and step as arrays in the order of `ids`."""
-    position = {name: i for i, name in enumerate(ids)}
-    rows = [position.get(name, -1) for name in table["problem"].to_pylist()]
-    if sorted(rows) != list(range(len(ids))):
-        raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
+    rows = pd.Index(ids).get_indexer(table["problem"].to_pylist())
     order = np.argsort(rows)
+    if not np.array_equal(rows[order], np.arange(len(ids))):
+        raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
     greedy, lists = np.array(table["greedy"].to_pylist()), table["samples"].to_pylist()
     if any(outcomes is None or len(outcomes) < n for outcomes in lists):
         raise UserError(f"{path}: does not hold {n} samples for every problem")

@@ -36,9 +36,9 @@ def compare_with_reference(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in pairs[pairs["protocol"] == "test"].to_dict("records"):
         tolerance, df = _tolerance(row)
-        shown = {"run": row["run"], "metric": row["metric"], "reference": percent(row["mean_reference"])}
-        shown |= {"fresh": percent(row["mean"]), "tolerance": number(100 * tolerance, ".1f") + beside(df)}
-        rows.append(shown | {"result": _result(row, tolerance)})
+        shown = {"reference": percent(row["mean_reference"]), "fresh": percent(row["mean"])}
+        shown |= {"tolerance": number(100 * tolerance, ".1f") + beside(df), "result": _result(row, tolerance)}
+        rows.append({"run": row["run"], "metric": row["metric"]} | shown)
     return pd.DataFrame(rows)
 
 

@@ -122,19 +122,8 @@ class Results:
 
         The base model has no seeds: within a contrast it is the same for each.
         """
-        scores, contrasts = self.scores(protocol, metric), list[Contrast | None]()
-        for parts in weights:
-            if parts is None or not set(parts) <= set(scores):
-                contrasts.append(None)
-                continue
-            trained = [set(scores[run]) for run in parts if run != BASE_RUN]
-            seeds = sorted(set.intersection(*trained)) if trained else [0]
-            rows = [
-                sum(weight * scores[run][0 if run == BASE_RUN else seed] for run, weight in parts.items())
-                for seed in seeds
-            ]
-            contrasts.append(Contrast(np.stack(rows), tuple(seeds)) if seeds else None)
-        return contrasts
+        scores = self.scores(protocol, metric)
+        return [None if parts is None else _contrast(scores, parts) for parts in weights]
 
     def beside_baseline(self, protocol: str, metric: str) -> dict[str, tuple[Comparison | None, Comparison | None]]:
         """Each run's mean, and its difference to GRPO on the same seeds and problems."""
@@ -145,67 +134,71 @@ class Results:
         return dict(zip(runs, zip(means, differences, strict=True), strict=True))
 
 
+def _contrast(scores: dict[str, dict[int, np.ndarray]], parts: Mapping[str, float]) -> Contrast | None:
+    if not set(parts) <= set(scores):
+        return None
+    trained = [set(scores[run]) for run in parts if run != BASE_RUN]
+    seeds = sorted(set.intersection(*trained)) if trained else [0]
+    rows = [sum(w * scores[run][0 if run == BASE_RUN else seed] for run, w in parts.items()) for seed in seeds]
+    return Contrast(np.stack(rows), tuple(seeds)) if seeds else None
+
+
 def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
-    """Means and intervals of all contrasts, those of one shape together."""
-    compared: list[Comparison | None] = [None] * len(contrasts)
-    by_shape: dict[tuple[int, ...], list[tuple[int, Contrast]]] = {}
-    for i, contrast in enumerate(contrasts):
-        if contrast is not None:
-            by_shape.setdefault(contrast.values.shape, []).append((i, contrast))
-    for (_, problems), members in by_shape.items():
-        found = estimate(np.stack([contrast.values for _, contrast in members]))
-        errors = {"se": found.se, "df": found.df, "detectable": found.detectable()}
-        errors |= dict(
-            zip(("low", "high", "low90", "high90"), (*found.interval(0.95), *found.interval(0.90)), strict=True)
-        )
-        for row, (i, contrast) in enumerate(members):
-            known = len(contrast.seeds) > 1 or contrast.seeds == (0,)
-            spread = {name: float(error[row]) if known else np.nan for name, error in errors.items()}
-            per_seed = tuple(contrast.values.mean(axis=1).tolist())
-            compared[i] = Comparison(
-                value=float(found.estimate[row]), per_seed=per_seed, seeds=contrast.seeds, problems=problems, **spread
-            )
-    return compared
+    """Mean and intervals of each contrast that is there."""
+    return [None if contrast is None else _comparison(contrast) for contrast in contrasts]
+
+
+def _comparison(contrast: Contrast) -> Comparison:
+    found = estimate(contrast.values[None])
+    errors = [found.se, found.df, *found.interval(0.95), *found.interval(0.90), found.detectable()]
+    known = len(contrast.seeds) > 1 or contrast.seeds == (0,)
+    se, df, low, high, low90, high90, mde = (float(error[0]) if known else np.nan for error in errors)
+    value, per_seed = float(found.estimate[0]), tuple(contrast.values.mean(axis=1).tolist())
+    problems = contrast.values.shape[1]
+    return Comparison(value, se, df, low, high, low90, high90, mde, per_seed, contrast.seeds, problems)
 
 
 def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
+    rows = []
     codes = {run: stated_codes(results.study, run, results.seeds(run)) for run in results.runs}
     codes[BASE_RUN] = stated_codes(results.study, BASE_RUN, [0])
-    rows = [
-        _row(results, run, metric, protocol, *pair) | codes[run]
-        for protocol in PROTOCOLS
-        for metric in metric_names(results.study)
-        for run, pair in results.beside_baseline(protocol, metric).items()
-    ]
+    for protocol, split in PROTOCOLS.items():
+        for metric in metric_names(results.study):
+            for run, (mean, difference) in results.beside_baseline(protocol, metric).items():
+                row: dict[str, object] = {"run": run, "metric": metric, "protocol": protocol, "split": split}
+                row |= _seeds(results, run, len(mean.seeds) if mean else 0)
+                row |= {"problems": mean.problems if mean else 0, "config": config_hash(results.study, run)}
+                row |= codes[run] | _ends("mean", mean) | _ends("diff", difference)
+                row["diff_seeds"] = len(difference.seeds) if difference else 0
+                if mean and len(mean.seeds) > 1:
+                    row["seed_sd"] = float(np.std(mean.per_seed, ddof=1))
+                if difference:
+                    row |= {"diff_se": difference.se, "diff_mde": difference.detectable}
+                rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(
-    results: Results, run: str, metric: str, protocol: str, mean: Comparison | None, difference: Comparison | None
-) -> dict[str, object]:
-    is_planned = run in (BASE_RUN, *results.study.runs)
-    seeds = len(mean.seeds) if mean else 0
-    row: dict[str, object] = {"run": run, "metric": metric, "protocol": protocol, "split": PROTOCOLS[protocol]}
-    row |= {"status": _status(results, run, seeds), "seeds": seeds, "config": config_hash(results.study, run)}
-    row["seeds_planned"] = 1 if run == BASE_RUN else len(results.study.seeds) if is_planned else 0
-    row |= {"problems": mean.problems if mean else 0, "diff_seeds": len(difference.seeds) if difference else 0}
-    for name, found in (("mean", mean), ("diff", difference)):
-        if found:
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_df": found.df}
-    if mean and seeds > 1:
-        row["seed_sd"] = float(np.std(mean.per_seed, ddof=1))
-    return row | ({"diff_se": difference.se, "diff_mde": difference.detectable} if difference else {})
+def _ends(name: str, found: Comparison | None) -> dict[str, float]:
+    if found is None:
+        return {}
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_df": found.df}
 
 
-def _status(results: Results, run: str, seeds: int) -> str:
-    """`complete`, `2 of 3 seeds` or `not run`; `extra` for a run outside the list; extra seeds that are left out."""
+def _seeds(results: Results, run: str, seeds: int) -> dict[str, object]:
+    """How many seeds there are, how many were planned, and `status` in words.
+
+    The status is `complete`, `2 of 3 seeds` or `not run`; it says `extra` of a run outside the list, and counts the
+    extra seeds that are left out.
+    """
     wanted = 1 if run == BASE_RUN else len(results.seeds(run))
     status = "complete" if seeds == wanted else f"{seeds} of {wanted} seeds" if seeds else "not run"
-    if run not in (BASE_RUN, *results.study.runs):
-        return "extra" if status == "complete" else f"extra, {status}"
-    beyond = len(results.extra.get(run, ()))
-    return f"{status} ({beyond} extra seed{'s' * (beyond > 1)} left out)" if beyond else status
+    is_planned, beyond = run in (BASE_RUN, *results.study.runs), len(results.extra.get(run, ()))
+    if not is_planned:
+        status = "extra" if status == "complete" else f"extra, {status}"
+    elif beyond:
+        status += f" ({beyond} extra seed{'s' * (beyond > 1)} left out)"
+    return {"seeds": seeds, "seeds_planned": wanted if is_planned else 0, "status": status}
 
 
 def config_hash(study: Study, run: str) -> str:

@@ -4,8 +4,7 @@
     workload  what training and evaluating one run draws and trains on, and the assumptions behind it
     hardware  named devices and how well they are used
     memory    memory per GPU by component
-    cost      seconds per phase, disk, and the whole study
-    measured  the plan beside runs that have finished
+    cost      seconds per phase, disk, the whole study, and the plan beside runs that have finished
     page      the plan as text
 
 Every figure has three levels of cost: "low", "likely" and "high". At "low" all assumptions are at their cheap end

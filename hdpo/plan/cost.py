@@ -1,6 +1,7 @@
-"""Seconds of every phase of a job, disk, and the sum over a study."""
+"""Seconds of every phase of a job, disk, the sum over a study, and the plan beside runs that have finished."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from hdpo.plan.hardware import Device, Use, device, use
 from hdpo.plan.memory import SEQUENCES
@@ -8,6 +9,8 @@ from hdpo.plan.shape import Shape, study_shape, value_bytes
 from hdpo.plan.workload import Assumptions, Draw, Workload, assumptions, workload
 from hdpo.study.method import Method
 from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_json
 
 TAIL = 2.0  # the longest response of a batch, in mean lengths
 START = {"cpu": {"low": 3, "likely": 6, "high": 12}, "gpu": {"low": 40, "likely": 90, "high": 240}}  # seconds
@@ -136,3 +139,32 @@ def disk_bytes(study: Study) -> dict[str, float]:
         "final models": jobs * model,
         "checkpoints": jobs * 2 * 12 * shape.parameters,  # two kept per run: float32 weights and two moments
     }
+
+
+def compare(study: Study, folder: Path, hardware: str, changes: dict[str, float] | None = None) -> list[dict]:
+    """Planned (likely) and measured tokens and seconds of the finished runs under `folder`.
+
+    Seconds only where the run was on the same kind of hardware, CPU or GPU, and not interrupted. `is_current`: the
+    run was made by the study as it is now.
+
+    Raises:
+        UserError: a damaged run.json.
+    """
+    found = []
+    for path in sorted(folder.glob("*/*/run.json")):
+        record = read_json(path)
+        try:
+            name, seed, tokens = record["run"], record["seed"], record["tokens"]
+            timed = (record["gpu"] is None) == (hardware == "cpu") and not record["resumed_after_step"]
+            taken, run_hash = record["seconds"], record["run_hash"]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: damaged, {error} is missing") from error
+        run = study.run(name, seed)
+        planned = workload(study, assumptions(study, "likely", changes), run.method).tokens()
+        pairs = {f"{kind} tokens": (planned[kind], tokens[kind]) for kind in tokens if planned.get(kind)}
+        if timed:
+            seconds = run_seconds(study, hardware, "likely", run.method, changes)
+            pairs["seconds"] = (sum(seconds.values()) - seconds["test"], taken)
+        row = {"run": name, "is_current": run.hash == run_hash}
+        found += [row | {"quantity": of, "planned": plan, "measured": value} for of, (plan, value) in pairs.items()]
+    return found

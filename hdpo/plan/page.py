@@ -1,11 +1,12 @@
 """The plan as text: every figure with its assumptions."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from statistics import fmean
 
-from hdpo.plan.cost import disk_bytes, run_seconds, sampling_flops, study_seconds, training_flops
+from hdpo.plan.cost import compare, disk_bytes, run_seconds, sampling_flops, study_seconds, training_flops
 from hdpo.plan.hardware import DEVICES, LEVELS, device, use
-from hdpo.plan.measured import compare
 from hdpo.plan.memory import Memory, require_memory, study_memory
 from hdpo.plan.shape import study_shape
 from hdpo.plan.workload import MEANING, assumptions, extremes, workload
@@ -33,51 +34,42 @@ def _first_that_fits(study: Study, changes: dict[str, float] | None) -> str:
 
 
 def _sections(study: Study, hardware: str, found: Memory, changes: dict[str, float] | None) -> list[str]:
-    shape = study_shape(study)
-    jobs = len(study.runs) * len(study.seeds)
-    gpus = max(1, study.hardware.gpus) if hardware != "cpu" else 0
-    where = f"{gpus} × {DEVICES[hardware].label}" if gpus else f"{study.hardware.threads} × {DEVICES[hardware].label}"
+    shape, jobs = study_shape(study), len(study.runs) * len(study.seeds)
+    count = study.hardware.threads if hardware == "cpu" else max(1, study.hardware.gpus)
     head = (
         f"Plan of study {study.name}: {jobs} training jobs ({', '.join(study.runs)}; {len(study.seeds)} seeds),"
-        f" each on {where}\n"
+        f" each on {count} × {DEVICES[hardware].label}\n"
         f"Model {study.base_path}: {si(shape.parameters)} parameters, {shape.layers} layers of {shape.hidden},"
         f" vocabulary {shape.vocabulary}; {study.model.dtype}, sampled by {study.train.backend}\n"
         "Levels: at low, all assumptions are at their cheap end together; at high, at their expensive end."
     )
+    disk = disk_bytes(study)
+    disk["sum"] = sum(disk.values())
     sections = [
-        head,
-        _assumptions(study, hardware, changes),
-        _work(study, changes),
-        _memory(study, hardware, found),
-        _seconds(study, hardware, changes),
-        _disk(study),
-        _total(study, hardware, changes),
-        _measured(study, hardware, changes),
-        _advice(study, changes),
+        *(head, _assumptions(study, hardware, changes), _work(study, changes), _memory(study, hardware, found)),
+        *(_seconds(study, hardware, changes), _table("Disk, GB", ["", *disk], ["", *map(gigabytes, disk.values())])),
+        *(_total(study, hardware, changes), _measured(study, hardware, changes), _advice(study, changes)),
     ]
     return [section for section in sections if section]
 
 
 def _assumptions(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
-    columns = [asdict(assumptions(study, level, changes)) for level in LEVELS]
-    rows = [[text, *(f"{column[name]:.3g}" for column in columns)] for name, text in MEANING.items()]
-    used = [use(hardware, study.train.backend, level) for level in LEVELS]
-    rows.append(["peak FLOP/s used in training", *(f"{100 * one.training:.0f} %" for one in used)])
-    rows.append(["peak FLOP/s used in sampling", *(f"{100 * one.decoding:.0f} %" for one in used)])
-    rows.append(["peak bandwidth used in sampling", *(f"{100 * one.bandwidth:.0f} %" for one in used)])
-    rows.append(["overhead of a decoding pass, ms", *(f"{1000 * one.per_pass:.1f}" for one in used)])
+    names = ["peak FLOP/s used in training", "peak FLOP/s used in sampling", "peak bandwidth used in sampling"]
+    columns = [["", *MEANING.values(), *names, "overhead of a decoding pass, ms"]]
+    for level in LEVELS:
+        assumed, used = asdict(assumptions(study, level, changes)), use(hardware, study.train.backend, level)
+        shares = [f"{100 * share:.0f} %" for share in (used.training, used.decoding, used.bandwidth)]
+        columns.append([level, *(f"{assumed[name]:.3g}" for name in MEANING), *shares, f"{1000 * used.per_pass:.1f}"])
     peak = DEVICES[hardware]
     note = f"Peak: {peak.flops / 1e12:g} TFLOP/s, {peak.bandwidth / 1e9:g} GB/s."
-    return _table("Assumptions (--assume name=value replaces one at every level)", ["", *LEVELS], rows) + "\n" + note
+    return _table("Assumptions (--assume name=value replaces one at every level)", *columns) + "\n" + note
 
 
 def _work(study: Study, changes: dict[str, float] | None) -> str:
-    shape, assumed = study_shape(study), assumptions(study, "likely", changes)
-    rows: dict[str, list[str]] = {}
-    arms = extremes(study)
-    for method in arms:
+    shape, assumed, columns = study_shape(study), assumptions(study, "likely", changes), []
+    for method in extremes(study):
         work = workload(study, assumed, method)
-        trained = training_flops(work, shape, recomputes=study.train.gradient_checkpointing)
+        tokens, trained = work.tokens(), training_flops(work, shape, study.train.gradient_checkpointing)
         flops = {
             "rollout": work.steps * sampling_flops(work.rollout, shape),
             "privileged": work.steps * sampling_flops(work.privileged, shape),
@@ -86,18 +78,17 @@ def _work(study: Study, changes: dict[str, float] | None) -> str:
             "evaluation": work.evaluations * sum(sampling_flops(draw, shape) for draw in work.evaluation),
             "test": sum(sampling_flops(draw, shape) for draw in work.test),
         }
-        for kind, tokens in work.tokens().items():
-            rows.setdefault(kind, [kind]).extend([si(tokens), si(flops[kind])])
-    heads = [head for arm in arms for head in (f"{arm.run_name} tokens", "FLOPs")]
-    return _table("Response tokens and FLOPs of one run, likely", ["", *heads], list(rows.values()))
+        columns.append([f"{method.run_name} tokens", *map(si, tokens.values())])
+        columns.append(["FLOPs", *(si(flops[kind]) for kind in tokens)])
+    return _table("Response tokens and FLOPs of one run, likely", ["", *tokens], *columns)
 
 
 def _memory(study: Study, hardware: str, found: Memory) -> str:
-    names = list(found.rollout | found.update)
-    rows = [[name, *(gigabytes(phase.get(name)) for phase in (found.rollout, found.update))] for name in names]
-    rows.append(["sum", gigabytes(sum(found.rollout.values())), gigabytes(sum(found.update.values()))])
-    rows.append(["usable", gigabytes(found.available), gigabytes(found.available)])
-    table = _table("Memory per device, GB, dearest run, high", ["", "rollout", "update"], rows)
+    names, columns = list(found.rollout | found.update), []
+    for title, phase in (("rollout", found.rollout), ("update", found.update)):
+        sizes = [*map(phase.get, names), sum(phase.values()), found.available]
+        columns.append([title, *map(gigabytes, sizes)])
+    table = _table("Memory per device, GB, dearest run, high", ["", *names, "sum", "usable"], *columns)
     if study.train.backend != "vllm" or hardware == "cpu":
         return table
     share, total = study.hardware.rollout_memory, DEVICES[hardware].memory
@@ -106,34 +97,25 @@ def _memory(study: Study, hardware: str, found: Memory) -> str:
 
 
 def _seconds(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
-    rows: dict[str, list[str]] = {}
-    arms = extremes(study)
-    for method in arms:
-        for level in LEVELS:
-            seconds = run_seconds(study, hardware, level, method, changes)
-            test = seconds.pop("test")
-            for phase, value in (seconds | {"training job": sum(seconds.values()), "test job": test}).items():
-                rows.setdefault(phase, [phase]).append(duration(value))
-    heads = [f"{arm.run_name} {level}" for arm in arms for level in LEVELS]
-    return _table("Time of one job", ["", *heads], list(rows.values()))
-
-
-def _disk(study: Study) -> str:
-    parts = disk_bytes(study)
-    rows = [[name, gigabytes(size)] for name, size in (parts | {"sum": sum(parts.values())}).items()]
-    return _table("Disk, GB", ["", ""], rows)
+    columns = []
+    for method, level in product(extremes(study), LEVELS):
+        seconds = run_seconds(study, hardware, level, method, changes)
+        test = seconds.pop("test")
+        seconds |= {"training job": sum(seconds.values()), "test job": test}
+        columns.append([f"{method.run_name} {level}", *map(duration, seconds.values())])
+    return _table("Time of one job", ["", *seconds], *columns)
 
 
 def _total(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
     """The whole study here and, for GPUs, on every other device of the table."""
     names = ["cpu"] if hardware == "cpu" else [name for name in DEVICES if name != "cpu"]
-    rows, jobs = [], max(1, study.hardware.gpus)
-    for name in names:
-        hours = [study_seconds(study, name, level, changes) * jobs / 3600 for level in LEVELS]
-        enough = "enough" if study_memory(study, name, changes).fits else "too little"
-        rows.append([name, enough, *(f"{value:.3g}" for value in hours)])
+    enough = ["enough" if study_memory(study, name, changes).fits else "too little" for name in names]
+    columns, jobs = [["", *names], ["memory", *enough]], max(1, study.hardware.gpus)
+    for level in LEVELS:
+        hours = [study_seconds(study, name, level, changes) * jobs / 3600 for name in names]
+        columns.append([level, *(f"{value:.3g}" for value in hours)])
     unit = "process-hours" if hardware == "cpu" else "GPU-hours"
-    return _table(f"Whole study, {unit}, all jobs one after the other", ["", "memory", *LEVELS], rows)
+    return _table(f"Whole study, {unit}, all jobs one after the other", *columns)
 
 
 def _measured(study: Study, hardware: str, changes: dict[str, float] | None) -> str:
@@ -142,11 +124,11 @@ def _measured(study: Study, hardware: str, changes: dict[str, float] | None) -> 
     for row in compare(study, study.root / "runs", hardware, changes):
         if row["is_current"]:
             found.setdefault(("GRPO" if row["run"] == "grpo" else "HDPO", row["quantity"]), []).append(row)
-    rows = []
-    for (method, quantity), group in found.items():
+    rows = [["", "", "runs", "planned", "mean", "ratio"]]
+    for key, group in found.items():
         measured, planned = fmean(row["measured"] for row in group), group[0]["planned"]
-        rows.append([method, quantity, str(len(group)), si(planned), si(measured), f"{measured / planned:.2f}"])
-    return _table("Finished runs", ["", "", "runs", "planned", "mean", "ratio"], rows) if rows else ""
+        rows.append([*key, str(len(group)), si(planned), si(measured), f"{measured / planned:.2f}"])
+    return _table("Finished runs", *zip(*rows, strict=True)) if found else ""
 
 
 def _advice(study: Study, changes: dict[str, float] | None) -> str:
@@ -160,15 +142,16 @@ def _advice(study: Study, changes: dict[str, float] | None) -> str:
     )
 
 
-def _table(title: str, headers: list[str], rows: list[list[str]]) -> str:
-    """Columns as wide as their widest cell; names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+def _table(title: str, *columns: Sequence[str]) -> str:
+    """Columns, heads first, as wide as their widest cell; names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in columns]
 
-    def line(cells: list[str]) -> str:
+    def line(cells: Sequence[str]) -> str:
         first, *others = map(str.rjust, cells, widths)
         return "  ".join([first.strip().ljust(widths[0]), *others]).rstrip()
 
-    return "\n".join([title, line(headers), line(["-" * width for width in widths]), *map(line, rows)])
+    head, *rows = zip(*columns, strict=True)
+    return "\n".join([title, line(head), line(["-" * width for width in widths]), *map(line, rows)])
 
 
 def si(value: float) -> str:

@@ -10,12 +10,6 @@ def percent(share: float | None) -> str:
     return NOT_RUN if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
-DF_MEANS = (
-    "df are the degrees of freedom of an interval: about how many independent seeds or problems its width rests on,"
-    " less one"
-)
-
-
 def degrees(df: float) -> str:
     """Degrees of freedom, `4.1` or `511`; nothing where there are none."""
     return "" if math.isnan(df) else f"{df:.1f}" if df < 10 else f"{df:.0f}"

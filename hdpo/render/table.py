@@ -1,10 +1,9 @@
-"""Tables as data: built once from numbers, then rendered to Markdown, LaTeX and HTML, and written as JSON.
+"""Tables as data: built once from numbers, then rendered to Markdown and LaTeX, and written as JSON.
 
-Cells are plain text. Each renderer escapes them for its own format, here and nowhere else. Typst needs no escaping: it
-reads the JSON itself (`booktabs` in style.typ), and strings that it reads are never evaluated.
+Cells are plain text, and every renderer escapes them for its own format. The web page's is the template table.html of
+`hdpo.report`. Typst reads the JSON itself (`booktabs` in style.typ); strings that it reads are never evaluated.
 """
 
-import html
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -55,6 +54,11 @@ class Table:
         """One title per column, with its group's in front."""
         groups = self.groups or ("",) * len(self.columns)
         return tuple(f"{group} {column}".strip() for group, column in zip(groups, self.columns, strict=True))
+
+    @property
+    def spans(self) -> list[tuple[str, int]]:
+        """Titles of groups, and how many neighbouring columns each spans."""
+        return [(group, len(list(columns))) for group, columns in groupby(self.groups)]
 
 
 def make_table(
@@ -111,34 +115,6 @@ def to_latex(table: Table) -> str:
     notes = [rf"\par {latex_text(note)}" for note in table.notes]
     caption = [rf"\caption{{{latex_text(table.caption)}}}"] if table.caption else []
     return "\n".join([r"\begin{table*}", r"\centering", r"\footnotesize", *caption, *tabular, *notes, r"\end{table*}"])
-
-
-def to_html(table: Table, badges: Collection[str] = ()) -> str:
-    """Caption, a table that scrolls by itself, and the notes. Cells that are one of `badges` become badges."""
-    name = html.escape(f"table-{table.id}")
-
-    def cell(value: str) -> str:
-        if value in badges:
-            return f'<span class="badge {value.replace(" ", "-")}">{html.escape(value)}</span>'
-        return html.escape(value).replace(" = ", "\u00a0=\u00a0").replace(" %", "\u00a0%")
-
-    number = ["" if side == "left" else ' class="number"' for side in table.align]
-    caption = ("caption", table.caption) if table.caption else ("skip", ", ".join(table.titles))
-    lines = [f'<p class="{caption[0]}" id="{name}">{html.escape(caption[1])}</p>']
-    lines += [f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}">']
-    lines += [f'<table aria-labelledby="{name}">', "<thead>"]
-    if table.groups:
-        spans = [(html.escape(group), len(list(columns))) for group, columns in groupby(table.groups)]
-        over = [f'<th scope="colgroup" colspan="{n}">{g}</th>' if g else f'<td colspan="{n}"></td>' for g, n in spans]
-        lines.append("<tr>" + "".join(over) + "</tr>")
-    heads = zip(number, table.columns, strict=True)
-    lines += ["<tr>" + "".join(f'<th scope="col"{mark}>{html.escape(title)}</th>' for mark, title in heads) + "</tr>"]
-    lines += ["</thead>", "<tbody>"]
-    for first, *rest in table.rows:
-        cells = "".join(f"<td{mark}>{cell(value)}</td>" for mark, value in zip(number[1:], rest, strict=True))
-        lines.append(f'<tr><th scope="row">{cell(first)}</th>{cells}</tr>')
-    lines += ["</tbody>", "</table>", "</div>"]
-    return "\n".join(lines + [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]) + "\n"
 
 
 def markdown_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, read_tables, stacked
 from hdpo.report.captions import FIGURES
 from hdpo.report.origins import origins, runs_table
-from hdpo.report.reasons import LEVEL, MISSING, POWER, reason, rule_in_words
+from hdpo.report.reasons import LEVEL, POWER, reason, rule_in_words
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
@@ -26,12 +27,8 @@ from hdpo.theory.statements import read_theory, theory_table
 
 # Tables of the results by name: the file below tables/.
 RESULT_TABLES = {
-    "headline": "headline",
-    "protocols": "table1",
-    "beside": "table1_paper",
-    "beside-differences": "table1_paper",
-    "hyperparameters": "table2",
-    "cost": "cost",
+    **{"headline": "headline", "protocols": "table1", "beside": "table1_paper", "beside-differences": "table1_paper"},
+    **{"hyperparameters": "table2", "cost": "cost"},
 }
 
 
@@ -52,8 +49,8 @@ def report_data(study: Study) -> dict[str, Any]:
         "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
-        "counts": _counts(rows, beyond=False),
-        "counts_beyond": _counts(rows, beyond=True),
+        "counts": _counts(row["verdict"] for row in rows if not row["beyond"]),
+        "counts_beyond": _counts(row["verdict"] for row in rows if row["beyond"]),
         "tables": _result_tables(study) | _claim_tables(rows) | _check_tables(check) | {"runs": runs_table(sources)},
         "comparison_rule": COMPARISON_RULE,
         "reference_counts": dict(Counter(row["result"] for row in (check or {}).get("reference", []))),
@@ -95,25 +92,23 @@ def _check(study: Study) -> dict[str, Any] | None:
 def _claims(study: Study, claims: list[AnyClaim], check: dict[str, Any] | None) -> list[dict[str, Any]]:
     """One entry per claim, in the claims' order; without a check, each is not run."""
     found = {row["id"]: row for row in check["claims"]} if check else {}
-    path = study.root / "check.json"
-    reported = reported_scores()
-    entries = []
+    blank = dict.fromkeys(("reported", "measured", "MDE", "seeds"), "—") | {"verdict": "not run", "data": None}
+    reported, entries = reported_scores(), []
     for claim in claims:
-        blank = {"reported": "—", "measured": "—", "MDE": "—", "seeds": "—", "verdict": "not run", "data": None}
-        row = found.get(claim.id, None if check else blank)
-        if row is None or (check and row["claim"] != claim.statement) or row["verdict"] not in VERDICTS:
-            raise UserError(f"{path}: was written for other claims than hdpo/paper/claims.yaml; write it again")
+        row = found.get(claim.id, {}) if check else blank | {"claim": claim.statement, "quantity": claim.quantity}
+        if row.get("claim") != claim.statement or row["verdict"] not in VERDICTS:
+            stale = f"{study.root / 'check.json'}: was written for other claims than hdpo/paper/claims.yaml"
+            raise UserError(f"{stale}; write it again")
         entry = {"id": claim.id, "number": re.findall(r"\d+|\D+", claim.id)[0], "beyond": claim.beyond}
         entry |= {"claim": claim.statement, "where": claim.where, "quantity": row.get("quantity", claim.quantity)}
         entry |= {key: str(row[key]) for key in ("reported", "measured", "MDE", "seeds", "verdict")}
-        entry |= {"rule": rule_in_words(claim), "reason": reason(claim, row, reported) if check else MISSING}
-        entries.append(entry)
+        entries.append(entry | {"rule": rule_in_words(claim), "reason": reason(claim, row, reported)})
     return entries
 
 
-def _counts(rows: list[dict[str, Any]], beyond: bool) -> dict[str, int]:
-    counts = Counter(row["verdict"] for row in rows if row["beyond"] == beyond)
-    return {verdict: counts[verdict] for verdict in VERDICTS}
+def _counts(verdicts: Iterable[str], order: Iterable[str] = VERDICTS) -> dict[str, int]:
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in order}
 
 
 def _result_tables(study: Study) -> dict[str, Table | None]:
@@ -133,19 +128,16 @@ def _claim_tables(rows: list[dict[str, Any]]) -> dict[str, Table]:
         "verdicts": ["id", "claim", "reported", "measured", "MDE", "verdict"],
         "rules": ["id", "quantity", "counts as reproduced if", "seeds", "verdict"],
     }
+    shown = {name: frame[~frame["beyond"] | (name != "scope")][kept] for name, kept in columns.items()}
     words = set(frame.columns) - {"MDE", "seeds"}
-    tables = {name: make_table(name, frame[kept], words=words) for name, kept in columns.items()}
-    return tables | {"scope": make_table("scope", frame[~frame["beyond"]][columns["scope"]], words=words)}
+    return {name: make_table(name, part, words=words) for name, part in shown.items()}
 
 
 def _check_tables(check: dict[str, Any] | None) -> dict[str, Table | None]:
     """What the reported numbers say, and the comparison with the committed run."""
-    tables = {"facts": make_table("facts", reported_facts(reported_scores())), "reference": None}
-    if check and check.get("reference"):
-        frame = pd.DataFrame(check["reference"])
-        frame["run"] = frame["run"].map(run_label)
-        tables["reference"] = make_table("reference", frame, words=["run", "metric", "result"])
-    return tables
+    rows = [row | {"run": run_label(row["run"])} for row in (check or {}).get("reference", [])]
+    reference = make_table("reference", pd.DataFrame(rows), words=["run", "metric", "result"]) if rows else None
+    return {"facts": make_table("facts", reported_facts(reported_scores())), "reference": reference}
 
 
 def _figures(study: Study, folder: str) -> list[dict[str, Any]]:
@@ -155,25 +147,26 @@ def _figures(study: Study, folder: str) -> list[dict[str, Any]]:
         UserError: a figure is a link out of the study's results. A report is passed on, and must not carry along
             what else lies on this machine.
     """
-    planned = [stem for stem in FIGURES if stem.startswith(folder + "/")]
+    planned = [stem for stem in FIGURES if stem.startswith(f"{folder}/")]
     others = [f"{folder}/{path.stem}" for path in sorted((study.root / folder).glob("*.png"))]
     figures = []
     for stem in dict.fromkeys([*planned, *others]):
         plain = Path(stem).name.replace("_", " ").replace("-", " ").capitalize()
-        title, caption, alt = FIGURES.get(stem, (plain, "", f"Figure: {plain}."))
+        words = FIGURES.get(stem, {"title": plain, "caption": "", "alt": f"Figure: {plain}."})
+        caption = words["caption"].format(intervals=f"{100 * LEVEL:g} % intervals")
         paths = [study.root / f"{stem}.{kind}" for kind in ("png", "pdf")]
         for path in paths:
             if not path.resolve().is_relative_to(study.root.resolve()):
                 raise UserError(f"{path}: outside {study.root}")
         there = all(path.is_file() for path in paths)
-        figures.append({"stem": stem, "title": title, "caption": caption, "alt": alt, "there": there})
+        figures.append({"stem": stem} | words | {"caption": caption, "there": there})
     return figures
 
 
 def _theory(frame: pd.DataFrame) -> dict[str, Any]:
     """Counts, the statements that fail, and the whole table."""
-    counts = {verdict: int((frame["verdict"] == verdict).sum()) for verdict in THEORY_VERDICTS}
-    fails = list(dict.fromkeys(frame.loc[frame["verdict"] == "fails", "statement"]))
+    counts = _counts(frame["verdict"], THEORY_VERDICTS)
+    fails = frame.loc[frame["verdict"] == "fails", "statement"].unique().tolist()
     return {"total": len(frame), "counts": counts, "fails": fails, "table": theory_table(frame.drop(columns="id"))}
 
 

@@ -27,10 +27,8 @@ def optimism(validation: np.ndarray, development: np.ndarray) -> float:
 
 def detrended(curve: np.ndarray) -> np.ndarray:
     """Residuals [E] of a straight line through the curve; empty for fewer than three evaluations."""
-    if curve.size < 3:
-        return np.array([])
     at = np.arange(curve.size)
-    return curve - np.polyval(np.polyfit(at, curve, 1), at)
+    return curve - np.polyval(np.polyfit(at, curve, 1), at) if curve.size > 2 else np.array([])
 
 
 def noise_sd(curve: np.ndarray) -> float:
@@ -53,19 +51,16 @@ def curve_selection(results: Results) -> pd.DataFrame:
     """
     rows = []
     for metric in metric_names(results.study):
-        chosen = {protocol: results.scores(protocol, metric) for protocol in ("best", "last", "selected")}
-        for run in results.runs:
+        chosen = [results.scores(protocol, metric) for protocol in ("best", "last", "selected")]
+        for run in [run for run in results.runs if run in chosen[0]]:
             curves = [curve for (name, _), curve in results.training.items() if name == run]
-            if not curves:
-                continue
             pairs = [(c["validation"].means(metric), c["development"].means(metric)) for c in curves]
             evaluations = pairs[0][0].size
             noise = _mean([noise_sd(validation) ** 2 for validation, _ in pairs]) ** 0.5
-            row = {"run": run, "metric": metric, "seeds": len(curves), "evaluations": evaluations}
-            row |= {name: _mean([s.mean() for s in scores[run].values()]) for name, scores in chosen.items()}
-            row |= {"optimism": _mean([optimism(*pair) for pair in pairs]), "noise": noise}
-            row |= {"lag1": _mean([lag_one(validation) for validation, _ in pairs])}
-            rows.append(row | {"expected": noise * float(maximum_moments(evaluations)[0][-1])})
+            means = [_mean([score.mean() for score in scores[run].values()]) for scores in chosen]
+            lead, lag = _mean([optimism(*pair) for pair in pairs]), _mean([lag_one(pair[0]) for pair in pairs])
+            expected = noise * float(maximum_moments(evaluations)[0][-1])
+            rows.append((run, metric, len(curves), evaluations, *means, lead, noise, lag, expected))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -9,7 +9,7 @@ from hdpo.study.study import BASE_RUN
 
 def learning_frame(results: Results) -> pd.DataFrame:
     """Validation scores during training: run, seed, metric, step, value. Every run starts from the base model's."""
-    start = results.reader.start()
+    start = results.reader.start() or {}
     rows = [
         {"run": run, "seed": seed, "metric": metric, "step": 0, "value": start["validation"].score(metric).mean()}
         for run, seed in (results.training if start else ())
@@ -49,12 +49,9 @@ def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:
 def cliff_frame(results: Results) -> pd.DataFrame:
     """Cliffs over training: run, seed, step, cliff_fraction, privileged_pass_rate (nan where none were drawn)."""
     columns = ["run", "seed", "step", "cliff_fraction", "privileged_pass_rate"]
-    frames = []
-    for run in results.runs:
-        for seed in results.seeds(run):
-            metrics = results.reader.metrics(run, seed)
-            if metrics is not None:
-                frames.append(metrics.assign(run=run, seed=seed)[columns])
+    keys = [(run, seed) for run in results.runs for seed in results.seeds(run)]
+    found = [(run, seed, results.reader.metrics(run, seed)) for run, seed in keys]
+    frames = [metrics.assign(run=run, seed=seed)[columns] for run, seed, metrics in found if metrics is not None]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 

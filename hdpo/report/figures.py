@@ -28,11 +28,10 @@ def write_figures(study: Study) -> list[Path]:
         UserError: a result is damaged or belongs elsewhere.
     """
     results, folder = Results(study), study.root / "figures"
-    runs = results.runs
-    save_figure(learning_curves(learning_frame(results), runs), folder / "learning_curves")
-    save_figure(tradeoff(tradeoff_frame(summarise(results)), runs), folder / "tradeoff")
-    save_figure(cliffs(cliff_frame(results), runs), folder / "cliffs")
-    save_figure(pass_at_k(pass_at_k_frame(results), runs), folder / "pass_at_k")
+    frames = {learning_curves: learning_frame(results), tradeoff: tradeoff_frame(summarise(results))}
+    frames |= {cliffs: cliff_frame(results), pass_at_k: pass_at_k_frame(results)}
+    for draw, frame in frames.items():
+        save_figure(draw(frame, results.runs), folder / draw.__name__)
     return sorted(folder.glob("*.p*"))
 
 

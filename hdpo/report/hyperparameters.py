@@ -23,21 +23,13 @@ def hyperparameter_table(study: Study) -> pd.DataFrame:
     Raises:
         UserError: the paper's hyperparameters cannot be read.
     """
-    rows = []
-    for reported in reported_hyperparameters().to_dict("records"):
-        own, paper = own_value(study, reported["key"]), reported["value"]
-        stated = reported["source"] != NOT_STATED
-        shown = f"{paper} {BASE_DEFAULT}" if reported["source"] == BASE_DEFAULT else paper
-        rows.append(
-            {
-                "group": reported["group"],
-                "hyperparameter": reported["hyperparameter"],
-                "paper": shown if stated else NOT_STATED,
-                "this study": own,
-                "differs": "≠" if stated and paper != own else "",
-            }
-        )
-    return pd.DataFrame(rows)
+    table = reported_hyperparameters()
+    table["this study"] = [own_value(study, key) for key in table["key"]]
+    stated = table["source"] != NOT_STATED
+    table["differs"] = (stated & (table["value"] != table["this study"])).map({True: "≠", False: ""})
+    default = table["source"] == BASE_DEFAULT
+    table["paper"] = table["value"].where(~default, table["value"] + f" {BASE_DEFAULT}").where(stated, NOT_STATED)
+    return table[["group", "hyperparameter", "paper", "this study", "differs"]]
 
 
 def own_value(study: Study, key: str) -> str:

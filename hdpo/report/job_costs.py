@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from hdpo.render.table import make_table, write_table
+from hdpo.report.captions import caption
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
@@ -51,11 +52,7 @@ def write_cost_table(study: Study, stem: Path) -> None:
     if len(stages):
         names = {"median_s": "median, s", "sum_s": "sum, s", "peak_mb": "peak memory, MB"}
         shown = stages.round({"median_s": 1, "sum_s": 0, "peak_mb": 0}).rename(columns=names)
-        caption = (
-            f"Wall time and memory of the jobs of study {study.name}. Each job is one process; Snakemake runs as many"
-            " at a time as there are cores."
-        )
-        write_table(stem, stages, make_table("cost", shown, caption))
+        write_table(stem, stages, make_table("cost", shown, caption("cost", study=study.name)))
 
 
 def write_cost(study: Study) -> Path:

@@ -1,18 +1,18 @@
 """Where the numbers of a study come from: the record of every training run, the machines, and the base model."""
 
-import json
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from hdpo.claims.codes import codes_line
 from hdpo.claims.reader import Reader, extra_seeds
 from hdpo.render.formats import NOT_RUN, thousands
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table
+from hdpo.report.captions import caption
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, sha256
@@ -30,14 +30,13 @@ def origins(study: Study) -> dict[str, Any]:
     planned = [(name, seed) for name in study.runs for seed in study.seeds]
     extra = [(name, seed) for name, seeds in extra_seeds(study).items() for seed in seeds]
     for key in [*planned, *extra]:
-        record = run_record(study, *key)
-        row = _row(study, reader, *key, record)
+        record = reader.record(*key)
+        rows.append(_row(study, reader, *key, record or {}))
         if record is not None:
             machine = {part: record.get(part) for part in MACHINE}
             machines += [machine] if machine not in machines else []
-            row |= {"machine": 1 + machines.index(machine), "status": "extra" if key in extra else "complete"}
+            rows[-1] |= {"machine": 1 + machines.index(machine), "status": "extra" if key in extra else "complete"}
             records.append(record)
-        rows.append(row)
     seconds = [row["seconds"] for row in rows if row["status"] == "complete" and row["seconds"] is not None]
     return {
         "study": study.name,
@@ -67,32 +66,8 @@ def runs_table(found: dict[str, Any]) -> Table:
         row["started (UTC)"] = (run["started"] or "—")[:16].replace("T", " ")
         row |= {"wall, s": thousands(run["seconds"]), "rollout tokens": thousands(run["rollout_tokens"])}
         rows.append(row | {"privileged tokens": thousands(run["privileged_tokens"])})
-    caption = (
-        "Every training run. Tokens are those sampled in training, for policy rollouts and under the privileged prompt."
-    )
     words = ["run", "configuration", "state", "commit", "started (UTC)"]
-    return make_table("runs", pd.DataFrame(rows), caption, words=words)
-
-
-def run_record(study: Study, name: str, seed: int) -> dict[str, Any] | None:
-    """A run's run.json, None where there is none.
-
-    Raises:
-        UserError: damaged, or its hash or seed is not that of this study's run.
-    """
-    run = study.run(name, seed)
-    path = run.folder / "run.json"
-    if not path.exists():
-        return None
-    record = read_record(path)
-    if not {"run_hash", "seed"} <= set(record):
-        raise UserError(f"{path}: does not say which run it records; train again")
-    for key, expected in (("run_hash", run.hash), ("seed", seed)):
-        if record[key] != expected:
-            raise UserError(
-                f"{path}: its {key} is {record[key]}, this study's is {expected}; delete the folder and run again"
-            )
-    return record
+    return make_table("runs", pd.DataFrame(rows), caption("runs"), words=words)
 
 
 def base_model(study: Study) -> dict[str, Any]:
@@ -116,22 +91,18 @@ def parameter_count(weights: Path) -> int:
         UserError: not a safetensors file.
     """
     try:
-        with open(weights, "rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, KeyError, MemoryError, OverflowError) as error:
+        with safe_open(weights, "numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: not a safetensors file") from error
-    return sum(math.prod(shape) for shape in shapes)
 
 
-def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any] | None) -> dict[str, Any]:
-    run = study.run(name, seed)
-    row = {"run": name, "label": run_label(name), "seed": seed, "hash": run.hash, "status": NOT_RUN, "machine": None}
-    row |= dict.fromkeys(("commit", "dirty", "started", "seconds", "resumed", "rollout_tokens", "privileged_tokens"))
+def _row(study: Study, reader: Reader, name: str, seed: int, record: dict[str, Any]) -> dict[str, Any]:
+    row = {"run": name, "label": run_label(name), "seed": seed, "hash": study.run(name, seed).hash}
+    row |= {"status": NOT_RUN, "machine": None}
+    row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
+    row["resumed"] = record.get("resumed_after_step")
     metrics = reader.metrics(name, seed)
-    if metrics is not None:
-        row |= {f"{kind}_tokens": int(metrics[f"tokens.{kind}"].sum()) for kind in ("rollout", "privileged")}
-    if record is not None:
-        row |= {key: record.get(key) for key in ("commit", "dirty", "started", "seconds")}
-        row["resumed"] = record.get("resumed_after_step")
+    for kind in ("rollout", "privileged"):
+        row[f"{kind}_tokens"] = None if metrics is None else int(metrics[f"tokens.{kind}"].sum())
     return row

@@ -61,14 +61,9 @@ def compile_report(folder: Path) -> bytes:
 
 def _collect(study: Study, folder: Path) -> None:
     """Copy sources to paper/, data and vector figures to results/."""
-    results = folder / "results"
-    (folder / "paper").mkdir()
-    results.mkdir()
-    for pattern in PARTS:
-        for source in sorted(PAPER.glob(pattern)):
-            shutil.copyfile(source, folder / "paper" / source.name)
-    shutil.copyfile(study.root / "report.json", results / "report.json")
-    for name in FIGURE_FOLDERS:
-        for figure in sorted((study.root / name).glob("*.pdf")):
-            (results / name).mkdir(exist_ok=True)
-            shutil.copyfile(figure, results / name / figure.name)
+    copied = [(source, "paper") for pattern in PARTS for source in PAPER.glob(pattern)]
+    copied.append((study.root / "report.json", "results"))
+    copied += [(file, f"results/{name}") for name in FIGURE_FOLDERS for file in (study.root / name).glob("*.pdf")]
+    for source, place in copied:
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / place / source.name)

@@ -47,18 +47,17 @@ def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
 
 
 def _direction(claim: Direction, data: dict[str, Any]) -> str:
-    pooled, each = data["pooled"], data["each"]
-    side = "on the claimed side" if claim.sign * pooled["value"] > 0 else "not on the claimed side"
-    excludes = pooled["low"] is not None and (pooled["low"] > 0 or pooled["high"] < 0)
-    interval = f"its interval {'excludes' if excludes else 'includes'} 0"
-    text = [f"The mean is {side}", "one seed gives no interval" if pooled["low"] is None else interval]
-    if each:
-        right = sum(claim.sign * part["value"] > 0 for part in each)
-        text.append(f"{right} of {len(each)} parts have the claimed sign")
+    pooled, parts, seeds = data["pooled"], [part["value"] for part in data["each"]], data["pooled"]["per_seed"]
+    text = f"The mean is {'on' if claim.sign * pooled['value'] > 0 else 'not on'} the claimed side"
+    if pooled["low"] is None:
+        text += "; one seed gives no interval"
+    else:
+        text += f"; its interval {'excludes' if pooled['low'] > 0 or pooled['high'] < 0 else 'includes'} 0"
+    if parts:
+        text += f"; {sum(claim.sign * value > 0 for value in parts)} of {len(parts)} parts have the claimed sign"
     if claim.each_seed:
-        right = sum(claim.sign * value > 0 for value in pooled["per_seed"])
-        text.append(f"it has that sign in {right} of {len(pooled['per_seed'])} seeds")
-    return "; ".join(text) + "."
+        text += f"; it has that sign in {sum(claim.sign * value > 0 for value in seeds)} of {len(seeds)} seeds"
+    return text + "."
 
 
 def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> str:
@@ -66,11 +65,10 @@ def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> 
     paper, detectable = reported_contrasts(reported, claim.contrast, claim.metric), pooled["detectable"]
     if detectable is None or paper.empty:
         return ""
-    seen = (paper.abs() >= detectable).sum()
-    if seen == len(paper):
-        return " This study would find an effect as large as reported."
-    if seen:
-        return " This study would find an effect as large as reported in one of the paper's two tables only."
+    seen = paper.abs() >= detectable
+    if seen.any():
+        where = "" if seen.all() else " in one of the paper's two tables only"
+        return f" This study would find an effect as large as reported{where}."
     return f" This study cannot find an effect as small as reported with {100 * POWER:g} % power."
 
 
@@ -87,10 +85,9 @@ def _overhead(claim: Overhead, fit: dict[str, Any]) -> str:
     if fit["slope"] is None:
         return f"{fit['steps']} steps, or cliffs that never vary, give no line."
     rises = "rises" if fit["slope"] > 0 else "does not rise"
-    share = abs(fit["intercept"]) / fit["mean"]
-    linear = "is met" if fit["r_squared"] >= claim.r_squared else "is missed"
-    small = "is met" if share <= claim.intercept_share else "is missed"
-    return f"The line {rises}; the bound on its fit {linear}, the bound on its intercept {small}."
+    linear = "met" if fit["r_squared"] >= claim.r_squared else "missed"
+    small = "met" if abs(fit["intercept"]) / fit["mean"] <= claim.intercept_share else "missed"
+    return f"The line {rises}; the bound on its fit is {linear}, the bound on its intercept is {small}."
 
 
 def _points(share: float) -> str:

@@ -88,12 +88,9 @@ def draw_legend(figure: Figure, there: set[str], runs: Sequence[str]) -> None:
     else:
         order = [run for run in order if run in there]
         columns = min(4, max(1, len(order)))
-    entries = [
-        plt.Line2D([], [], label=run_label(run), **look(run, runs), **marker(run, runs, size=4.5))
-        if run in there
-        else plt.Line2D([], [], ls="none", label=" ")
-        for run in order
-    ]
+    blank = {"ls": "none", "label": " "}
+    shown = {run: {"label": run_label(run), **look(run, runs), **marker(run, runs, size=4.5)} for run in there}
+    entries = [plt.Line2D([], [], **shown.get(run, blank)) for run in order]
     figure.legend(handles=entries, loc="outside lower center", ncols=columns, fontsize="small")
 
 

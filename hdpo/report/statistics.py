@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.claims import AnyClaim, Direction, load_claims
-from hdpo.claims.results import BASELINE, Results, metric_names, unbiased_metrics
+from hdpo.claims.results import BASELINE, Results, compare, metric_names, unbiased_metrics
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import write_text
 from hdpo.report.curve_selection import curve_selection
-from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.statistics_tables import claims_table, errors_table, passk_table, robust_table, selection_table
+from hdpo.report.statistics_tables import selection_table, statistics_table
 from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.paired import estimate
+from hdpo.stats.passk import pass_at_k
+from hdpo.stats.passk_uncertainty import fit_prior, pass_at_k_se, posterior
 from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_p, variance_components
 from hdpo.stats.proportions import mcnemar
 from hdpo.stats.resample import percentile_interval
 from hdpo.stats.robust import interquartile_mean, probability_of_improvement
-from hdpo.study.study import Study
+from hdpo.study.study import BASE_RUN, Study
 
 TARGET = 0.01  # one point: the size of the gains that the paper reports
 TARGET_SEEDS = 10  # with which the problems for that are counted
@@ -31,6 +32,10 @@ COLUMNS = [
     *("iqm", "iqm_baseline", "iqm_diff", "iqm_diff_low", "iqm_diff_high"),
     *("improvement", "improvement_low", "improvement_high"),
     *("gained", "lost", "mcnemar_p", "seeds_for_diff", "seeds_for_target", "problems_for_target"),
+]
+PASSK_COLUMNS = [
+    *("run", "k", "seeds", "samples", "mean", "se_samples", "se_problems"),
+    *("prior_a", "prior_b", "posterior", "posterior_low", "posterior_high"),
 ]
 
 
@@ -46,8 +51,12 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
     stem = (out or study.root) / "statistics"
     for suffix, frame in (("", runs), ("_claims", claims), ("_passk", passk), ("_selection", selection)):
         write_text(stem.with_name(f"{stem.name}{suffix}.csv"), frame.to_csv(index=False, float_format="%.6f"))
-    tables = (errors_table(study, runs), robust_table(runs), claims_table(claims), passk_table(passk))
-    section = Section("", tuple(filter(None, [results.codes])), (*tables, selection_table(selection)))
+    tables = (
+        statistics_table("statistics-errors", runs, problems=study.task.problems.test),
+        *(statistics_table("statistics-robust", runs), statistics_table("statistics-claims", claims)),
+        *(statistics_table("statistics-passk", passk), selection_table(selection)),
+    )
+    section = Section("", tuple(filter(None, [results.codes])), tables)
     write_document(stem, Document(f"Statistics of study {study.name}", (section,)))
     return sorted(stem.parent.glob(f"{stem.name}*.*"))
 
@@ -76,8 +85,7 @@ def _pair_statistics(run: np.ndarray, baseline: np.ndarray, metric: str) -> dict
     row: dict[str, object] = {"diff": D.mean(), "se_problem": problem_se(D)}
     if len(D) > 1:
         parts, found = variance_components(D), estimate(D[None])
-        row |= {"se": found.se[0], "df": found.df[0]}
-        row |= {"se_seed": seed_se(D), "se_two_way": two_way_se(D)}
+        row |= {"se": found.se[0], "df": found.df[0], "se_seed": seed_se(D), "se_two_way": two_way_se(D)}
         row |= {"seeds_for_target": _count(required_seeds(TARGET, parts, D.shape[1]))}
         row |= {"problems_for_target": _count(required_problems(TARGET, parts, TARGET_SEEDS))}
         row |= {"seeds_for_diff": _count(required_seeds(D.mean(), parts, D.shape[1])) if D.any() else np.nan}
@@ -100,6 +108,29 @@ def _pair_statistics(run: np.ndarray, baseline: np.ndarray, metric: str) -> dict
     return row
 
 
+def pass_at_k_statistics(results: Results) -> pd.DataFrame:
+    """One row per run × k of the study, final weights on the test problems; runs that are missing have no row.
+
+    Columns: run, k, seeds, samples (n per problem), mean; se_samples (new samples, same problems and weights; nan where
+    n < 2k), se_problems (new problems too, same weights: of the problems' means over seeds); prior_a, prior_b (beta
+    difficulty fitted to the run's counts); posterior mean with its 95 % credible interval (same problems and weights).
+    """
+    rows, n = [], results.study.evaluate.test_samples
+    for run in [BASE_RUN, *results.runs]:
+        counts = [o.samples.sum(axis=-1, dtype=np.int64) for (name, _), o in results.final.items() if name == run]
+        if not counts:
+            continue
+        C = np.stack(counts)  # [S, Q]
+        prior = fit_prior(C, n)
+        for k in results.study.evaluate.ks:
+            scores = pass_at_k(C, n, k)
+            sampling = np.sqrt(np.sum([pass_at_k_se(seed, n, k)[0] ** 2 for seed in C])) / len(C)
+            center, low, high = posterior(C, n, k, prior).mean_interval()
+            problems = scores.mean(axis=0).std(ddof=1) / np.sqrt(C.shape[1])
+            rows.append((run, k, len(C), n, scores.mean(), sampling, problems, *prior, center, low, high))
+    return pd.DataFrame(rows, columns=PASSK_COLUMNS)
+
+
 def claim_tests(results: Results, claims: list[AnyClaim]) -> pd.DataFrame:
     """Two-sided p-value of each directional claim's contrast, alone and by Holm over all of them.
 
@@ -113,11 +144,11 @@ def claim_tests(results: Results, claims: list[AnyClaim]) -> pd.DataFrame:
         row = {"id": claim.id, "claim": claim.statement, "beyond": claim.beyond}
         row |= dict.fromkeys(("diff", "df", "p"), np.nan)
         known = claim.metric in metric_names(results.study)
-        contrast = results.contrasts("test", claim.metric, [claim.contrast])[0] if known else None
-        if contrast is not None:
-            found = estimate(contrast.values[None])
-            mean, se, df = (float(value[0]) for value in (found.estimate, found.se, found.df))
-            row |= {"diff": mean} | ({"df": df, "p": two_sided_p(mean, se, df)} if len(contrast.seeds) > 1 else {})
+        found = compare(results.contrasts("test", claim.metric, [claim.contrast] if known else [None]))[0]
+        if found is not None:
+            row["diff"] = found.value
+        if found is not None and len(found.seeds) > 1:
+            row |= {"df": found.df, "p": two_sided_p(found.value, found.se, found.df)}
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["id", "claim", "beyond", "diff", "df", "p", "p_holm"])
     for beyond in (False, True):

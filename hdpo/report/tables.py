@@ -1,14 +1,16 @@
 """The study's tables: its own Table 1, the same beside the paper's, and the paper's Table 2."""
 
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Results, summarise, unbiased_metrics
-from hdpo.render.formats import DF_MEANS, metric_label, percent, points
+from hdpo.render.formats import metric_label, percent, points
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, write_table
+from hdpo.report.captions import caption
 from hdpo.report.hyperparameters import hyperparameter_table
 from hdpo.report.job_costs import write_cost_table
 from hdpo.study.study import BASE_RUN, Study
@@ -34,14 +36,14 @@ def write_tables(study: Study, out: Path | None = None) -> list[Path]:
     write_table(out / "table1", wide, headline, protocol_table(study, wide))
     write_table(out / "headline", wide, headline)
     beside = _beside_paper(study, summary)
-    write_table(out / "table1_paper", beside, _beside_values(study, beside), _beside_differences(study, beside))
+    values = _pivot(study, "beside", beside, beside["value"].map(percent))
+    others = beside[beside["run"] != BASELINE]
+    gains = others[[*DIFFERENCE]].astype(float).apply(lambda row: points(*row), axis=1)
+    differences = _pivot(study, "beside-differences", others, gains)
+    write_table(out / "table1_paper", beside, values, differences)
     table2 = hyperparameter_table(study)
-    caption = (
-        f"Table 2: hyperparameters of the paper and of study {study.name}; ≠ marks where they differ,"
-        " [base] the default of the paper's base framework where the paper is silent."
-    )
-    shown = make_table("hyperparameters", table2.fillna(""), caption, words=table2.columns)
-    write_table(out / "table2", table2, shown)
+    words = caption("hyperparameters", study=study.name)
+    write_table(out / "table2", table2, make_table("hyperparameters", table2, words, words=table2.columns))
     write_cost_table(study, out / "cost")
     return sorted(out.iterdir())
 
@@ -66,14 +68,10 @@ def headline_table(study: Study, wide: pd.DataFrame, codes: str) -> Table:
         ends = wide[[f"{metric} {part}" for part in DIFFERENCE]].astype(float)
         shown[metric_label(metric), "%"] = wide[f"{metric} test"].map(percent)
         shown[metric_label(metric), "Δ"] = ends.apply(lambda row: points(*row), axis=1)
-    caption = (
-        f"Table 1, study {study.name}: final weights on {wide['problems'].max()} test problems, %, mean over seeds;"
-        f" Δ is the difference to GRPO in points with its paired 95 % t interval; {DF_MEANS}."
-        f" pass@k comes from {study.evaluate.test_samples} samples per problem."
-    )
+    words = caption("headline", study=study.name, problems=wide["problems"].max(), samples=study.evaluate.test_samples)
     has_extra = not set(wide["run"]) <= {BASE_RUN, *study.runs}
     notes = ["Extra runs were made by hand, outside the study's list."] if has_extra else []
-    return make_table("headline", pd.DataFrame(shown), caption, notes=[*notes, *filter(None, [codes])])
+    return make_table("headline", pd.DataFrame(shown), words, notes=[*notes, *filter(None, [codes])])
 
 
 def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
@@ -83,11 +81,8 @@ def protocol_table(study: Study, wide: pd.DataFrame) -> Table:
     for metric in unbiased_metrics(study):
         for protocol in TRAINING:
             shown[metric_label(metric), protocol] = wide[f"{metric} {protocol}"].map(percent)
-    caption = (
-        f"The same runs on {study.task.problems.validation} validation problems, %: best evaluation during training"
-        " (as the paper reports), last evaluation, and the one selected on the development problems."
-    )
-    return make_table("protocols", pd.DataFrame(shown), caption)
+    words = caption("protocols", problems=study.task.problems.validation)
+    return make_table("protocols", pd.DataFrame(shown), words)
 
 
 def _runs_and_seeds(wide: pd.DataFrame, status: pd.Series, seeds: pd.Series) -> dict[tuple[str, str], pd.Series]:
@@ -103,50 +98,28 @@ def _seeds(status: str, seeds: int) -> str:
 
 def _beside_paper(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     """Long form: one row per run × metric × source, for the runs that the paper has; best over training."""
-    cells = summary[summary["protocol"] == "best"].set_index(["run", "metric"])
+    own = summary[summary["protocol"] == "best"].rename(columns={"mean": "value"}).set_index(["run", "metric"])
     reported, rows = reported_scores(), []
-    for run in dict.fromkeys(reported["run"]):
-        for column, metric in PAPER_METRICS.items():
-            for table, hardware in dict(zip(reported["table"], reported["hardware"], strict=True)).items():
-                row = {"run": run, "metric": column, "seeds": 1}
-                row |= {"source": f"paper Table {table} ({hardware.replace('x', '×')})"}
-                row |= {"value": reported_contrasts(reported, {run: 1.0}, column)[table]}
-                if run != BASELINE:
-                    row["diff"] = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, column)[table]
-                rows.append(row)
-            row = {"run": run, "metric": column, "source": _source(study), "seeds": 0}
-            if (run, metric) in cells.index:
-                own = cells.loc[(run, metric)]
-                row |= {"seeds": own["seeds"], "value": own["mean"]}
-                row |= {part: own[part] for part in DIFFERENCE}
-            rows.append(row)
+    tables = dict(zip(reported["table"], reported["hardware"].str.replace("x", "×"), strict=True))
+    for run, (column, metric) in product(reported["run"].unique(), PAPER_METRICS.items()):
+        values = reported_contrasts(reported, {run: 1.0}, column)
+        gains = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, column) if run != BASELINE else {}
+        for table, hardware in tables.items():
+            row = {"run": run, "metric": column, "source": f"paper Table {table} ({hardware})", "seeds": 1}
+            rows.append(row | {"value": values[table], "diff": gains.get(table)})
+        row = {"run": run, "metric": column, "source": _source(study), "seeds": 0}
+        rows.append(row | (dict(own.loc[(run, metric)]) if (run, metric) in own.index else {}))
     return pd.DataFrame(rows, columns=["run", "metric", "source", "seeds", "value", *DIFFERENCE])
 
 
-def _beside_values(study: Study, long: pd.DataFrame) -> Table:
-    caption = "The paper's Tables 1 and 3 beside this study, all as the paper reports: best over training, any of k, %."
-    return _pivot(study, "beside", caption, long, long["value"].map(percent))
-
-
-def _beside_differences(study: Study, long: pd.DataFrame) -> Table:
-    caption = (
-        "The same as differences to GRPO, in points. The paper has one seed and no interval;"
-        f" study {study.name} has {len(study.seeds)} seeds and the paired 95 % t interval; {DF_MEANS}."
-    )
-    long = long[long["run"] != BASELINE]
-    return _pivot(
-        study, "beside-differences", caption, long, long[[*DIFFERENCE]].apply(lambda row: points(*row), axis=1)
-    )
-
-
-def _pivot(study: Study, id: str, caption: str, long: pd.DataFrame, cells: pd.Series) -> Table:
+def _pivot(study: Study, id: str, long: pd.DataFrame, cells: pd.Series) -> Table:
     """Runs down, metrics and below them sources across. A cell of this study says if some of its seeds are missing."""
     partial = (long["source"] == _source(study)) & ~long["seeds"].isin([0, len(study.seeds)])
     cells = cells.where(~partial, cells + " (" + long["seeds"].astype(str) + f" of {len(study.seeds)} seeds)")
     across = [long["metric"].replace("greedy", "pass@1 (greedy)"), long["source"]]
     wide = cells.groupby([long["run"].map(run_label), *across], sort=False).first().unstack([1, 2])
     wide.insert(0, ("", "method"), wide.index)
-    return make_table(id, wide, caption)
+    return make_table(id, wide, caption(id, study=study.name, seeds=len(study.seeds)))
 
 
 def _source(study: Study) -> str:

@@ -13,13 +13,13 @@ from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
 from hdpo.render.formats import thousands
-from hdpo.render.table import to_html, write_text
+from hdpo.render.table import write_text
+from hdpo.report.captions import TEMPLATES
 from hdpo.report.content import report_data
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.theory.statements import VERDICTS as THEORY_VERDICTS
 
-TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = 256  # of an embedded figure: plots have few, and a palette takes a third of the bytes
 
 
@@ -34,9 +34,9 @@ def write_page(study: Study) -> Path:
     return out
 
 
-def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
-    """The page from what `report_data` gives; `images` as from `embedded_images`. All data are escaped."""
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of the page, in which all data are escaped."""
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -44,14 +44,16 @@ def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    badges = {*VERDICTS, *THEORY_VERDICTS}
-    environment.filters |= {"csp_hash": csp_hash, "thousands": thousands, "duration": duration}
-    environment.filters["table"] = lambda table: Markup(to_html(table, badges))  # which escapes every cell
+    found.filters |= {"csp_hash": csp_hash, "thousands": thousands, "duration": duration}
+    return found
+
+
+def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
+    """The page from what `report_data` gives; `images` as from `embedded_images`."""
     config = yaml.safe_dump(data["config"], sort_keys=False, allow_unicode=True)
     inline = {name: Markup((TEMPLATES / f"page.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
-    return environment.get_template("page.html").render(
-        **data, **inline, images=images, config_text=config, verdict_order=list(VERDICTS)
-    )
+    words = {"verdict_order": list(VERDICTS), "badges": {*VERDICTS, *THEORY_VERDICTS}, "config_text": config}
+    return environment().get_template("page.html").render(**data, **inline, **words, images=images)
 
 
 def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, Any]]:

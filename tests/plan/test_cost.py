@@ -6,6 +6,7 @@ import pytest
 
 from hdpo.plan.cost import (
     Machine,
+    compare,
     disk_bytes,
     run_seconds,
     sampling_flops,
@@ -14,7 +15,6 @@ from hdpo.plan.cost import (
     training_flops,
 )
 from hdpo.plan.hardware import DEVICES, LEVELS, Device, Use
-from hdpo.plan.measured import compare
 from hdpo.plan.shape import Shape
 from hdpo.plan.workload import Assumptions, Draw, assumptions, workload
 from hdpo.run.train import train_run

@@ -15,11 +15,11 @@ from hdpo.render.table import (
     markdown_text,
     read_tables,
     stacked,
-    to_html,
     to_latex,
     to_markdown,
     write_table,
 )
+from hdpo.report.web_page import environment
 from hdpo.system.errors import UserError
 
 HOSTILE = r"[a](b) | # $x$ <script>alert(1)</script> \input{x} ] & % ~ ^ {_} `c` *d* _e_ ~~f~~"
@@ -32,6 +32,10 @@ SCORES = Table(
     groups=("", "greedy", "greedy", ""),
     notes=("One note.",),
 )
+
+
+def to_html(table: Table, badges: tuple[str, ...] = ()) -> str:
+    return str(environment().get_template("table.html").module.grid(table, badges))
 
 
 def hostile_table() -> Table:
@@ -109,7 +113,7 @@ def test_hostile_text_stays_text_in_html():
 
 def test_html_groups_columns_and_turns_verdicts_into_badges():
     table = make_table("v", pd.DataFrame({"claim": ["a"], "verdict": ["not run"]}))
-    assert '<span class="badge not-run">not run</span>' in to_html(table, {"not run"})
+    assert '<span class="badge not-run">not run</span>' in to_html(table, ("not run",))
     assert "badge" not in to_html(table)
     page = to_html(SCORES)
     assert '<td colspan="1"></td><th scope="colgroup" colspan="2">greedy</th><td colspan="1"></td>' in page

@@ -6,8 +6,7 @@ import pytest
 
 from hdpo.claims.claims import Direction, load_claims
 from hdpo.claims.results import Results, compare
-from hdpo.report.passk_statistics import pass_at_k_statistics
-from hdpo.report.statistics import claim_tests, run_statistics, write_statistics
+from hdpo.report.statistics import claim_tests, pass_at_k_statistics, run_statistics, write_statistics
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm
 from helpers.studies import hdpo
