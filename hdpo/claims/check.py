@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -13,16 +15,17 @@ from hdpo.claims.claims import (
     Direction,
     Equivalence,
     Theory,
+    claims_of,
     direction_verdict,
     equivalence_verdict,
-    load_claims,
     overhead_verdict,
     theory_verdict,
 )
 from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
 from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
+from hdpo.claims.registration import departures, load_registration
 from hdpo.claims.reported import reported_contrasts, reported_facts, reported_scores
-from hdpo.claims.results import Comparison, Results, compare, metric_names, summarise
+from hdpo.claims.results import Comparison, Contrast, Results, compare, metric_names, summarise
 from hdpo.render.document import Document, Section, document_markdown
 from hdpo.render.formats import points, signed
 from hdpo.render.table import make_table, to_markdown, write_text
@@ -30,6 +33,8 @@ from hdpo.study.study import Study
 from hdpo.system.files import write_json
 from hdpo.theory.statements import read_theory
 
+KEPT = "The runs are the planned ones, their commits descend from the plan's, and no rule has changed since."
+KINDS = {"effect": "Effects", "null": "Nulls", "theory": "Theory", "cost": "Cost"}
 READING = (
     "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for the"
     " equivalence of 2a) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
@@ -47,21 +52,25 @@ def write_check(study: Study, strict: bool = False) -> int:
     Raises:
         UserError: a result, the claims or the paper's numbers are damaged or belong elsewhere.
     """
-    results, reported, claims = Results(study), reported_scores(), load_claims()
+    results, reported = Results(study), reported_scores()
+    claims = claims_of(study)
     verdicts, facts = check_claims(results, claims, reported), reported_facts(reported)
     reference = compare_with_reference(study, summarise(results))
-    counts = {verdict: int((verdicts["verdict"] == verdict).sum()) for verdict in VERDICTS}
-    counted = f"{len(claims)} claims: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
+    counts = count_verdicts(claims, verdicts["verdict"])
+    counted = " ".join(counts_line(kind, found) for kind, found in counts.items())
+    plan, departed = load_registration(), departures(study)
     shown = verdicts.drop(columns="data")
     compared = [make_table("reference", reference)] if len(reference) else []
     compared_by = COMPARISON_RULE if compared else "No reference run is committed."
     sections = (
         Section("", (counted,), (make_table("claims", shown, words=shown.columns),)),
         Section("", (READING, *([results.codes] if results.codes else []))),
+        *([Section("Against the plan", tuple(departed) or (KEPT,))] if study.name in plan.studies else []),
         Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
         Section("Against the committed reference run", (compared_by,), tuple(compared)),
     )
     as_json = {"study": study.name, "config_hash": study.identity, "counts": counts, "codes": results.codes}
+    as_json["departures"] = departed
     tables = {"claims": verdicts, "reported": facts, "reference": reference}
     as_json |= {name: table.to_dict("records") for name, table in tables.items()}
     write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
@@ -74,8 +83,23 @@ def write_check(study: Study, strict: bool = False) -> int:
     print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
     print(f"\n{counted} All of it: {study.root / 'check.md'}")
     print(results.codes, end="\n" if results.codes else "")
+    print(*departed, sep="\n", end="\n" if departed else "")
     claimed = verdicts[[not claim.beyond for claim in claims]]
-    return int(strict and claimed["verdict"].isin(["contradicted", "not run"]).any())
+    return int(strict and claimed["verdict"].isin(["opposite sign", "contradicted", "not run"]).any())
+
+
+def count_verdicts(claims: list[AnyClaim], verdicts: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How many claims of each kind have which verdict."""
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for claim, verdict in zip(claims, verdicts, strict=True):
+        counts[claim.kind][verdict] += 1
+    return {kind: {verdict: found[verdict] for verdict in VERDICTS if found[verdict]} for kind, found in counts.items()}
+
+
+def counts_line(kind: str, counts: dict[str, int]) -> str:
+    """`Effects, 3: 2 reproduced, 1 mixed.`"""
+    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"{KINDS[kind]}, {sum(counts.values())}: {parts or 'none'}."
 
 
 def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFrame) -> pd.DataFrame:
@@ -88,9 +112,7 @@ def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFram
         row |= dict.fromkeys(("reported", "measured", "MDE", "seeds"), "—")
         data = None
         if isinstance(claim, Contrasted):
-            known = claim.metric in metric_names(results.study)
-            contrasts = results.contrasts("test", claim.metric, claim.weights) if known else [None] * len(claim.weights)
-            pooled, *each = compare(contrasts)
+            pooled, *each = compare(claim_contrasts(results, claim))
             row |= {"quantity": f"{claim.metric}: {claim.quantity}", "reported": _reported(claim, reported)}
             row |= _measured(claim, pooled, len(results.study.seeds))
             data = {"pooled": _data(pooled), "each": [_data(part) for part in each]}
@@ -106,6 +128,14 @@ def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFram
             row["measured"] = _fit_text(fit, claim.unit)
         rows.append(row | {"verdict": verdict, "data": data})
     return pd.DataFrame(rows)
+
+
+def claim_contrasts(results: Results, claim: Contrasted) -> list[Contrast | None]:
+    """The contrasts of a claim, all None where this study does not have its metric."""
+    known = claim.metric in metric_names(results.study)
+    known |= claim.metric == "conversion" and results.study.evaluate.conversion_samples is not None
+    weights = claim.weights
+    return results.contrasts("test", claim.metric, weights, claim.subset) if known else [None] * len(weights)
 
 
 def _measured(claim: Contrasted, pooled: Comparison | None, planned: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The claims as data, and the rules that turn numbers into verdicts; claims.yaml gives the rules in words."""
 
 import json
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,11 +15,21 @@ from hdpo.claims.overhead import LineFit
 from hdpo.claims.reported import PAPER
 from hdpo.claims.results import Comparison
 from hdpo.study.schema import Positive, Section, Share
+from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.theory.statements import STATEMENTS, covered
 
 CLAIMS = PAPER / "claims.yaml"
-Verdict = Literal["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
+Verdict = Literal[
+    "reproduced",
+    "mixed",
+    "no difference seen",
+    "smaller than this study can see",
+    "undecided",
+    "opposite sign",
+    "contradicted",
+    "not run",
+]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 Weights = dict[str, float]
 
@@ -32,11 +43,21 @@ class Claim(Section):
     quantity: str  # what is measured, in words
     quoted: str | None = None  # as the paper puts it
     beyond: bool = False  # not claimed by the paper
+    study: str | None = None  # the only study that it speaks of; None: every study
+
+    @property
+    def kind(self) -> str:
+        """What the claim is about: an effect, a null (that nothing changes), theory or cost."""
+        return {"direction": "effect", "equivalence": "null", "overhead": "cost"}.get(
+            getattr(self, "rule", ""), "theory"
+        )
 
 
 class Contrasted(Claim):
     metric: str
     contrast: Weights  # over run names; weights sum to 0
+    subset: Annotated[str, Field(pattern=r"^(size \d|base (never|rarely|often))$")] | None = None  # of test problems
+    versus: str | None = None  # another study, whose same contrast is subtracted
 
     @property
     def weights(self) -> list[Weights]:
@@ -55,6 +76,7 @@ class Direction(Contrasted):
     direction: Literal["up", "down"]
     each: tuple[Weights, ...] = ()  # contrasts that must have the claimed sign, one by one
     each_seed: bool = False  # the contrast must have it in every seed, too
+    least: Positive = 0.01  # the effect of interest, as a share: 0.01 is one point
 
     @property
     def sign(self) -> int:
@@ -109,18 +131,25 @@ def load_claims(path: Path | None = None) -> list[AnyClaim]:
     return claims
 
 
+def claims_of(study: Study) -> list[AnyClaim]:
+    """The claims that this study decides by itself."""
+    return [c for c in load_claims() if c.study in (None, study.name) and getattr(c, "versus", None) is None]
+
+
 def direction_verdict(claim: Direction, pooled: Comparison | None, each: Sequence[Comparison | None]) -> Verdict:
     """Rule `direction`; `each` holds the comparisons of `claim.each`, in order."""
     parts = [part.value for part in each if part is not None]
     if pooled is None or len(parts) < len(each):
         return "not run"
-    value, ends = claim.sign * pooled.value, sorted([claim.sign * pooled.low, claim.sign * pooled.high])
+    if math.isnan(pooled.se):
+        return "undecided"
+    low, high = sorted([claim.sign * pooled.low, claim.sign * pooled.high])
     parts += pooled.per_seed if claim.each_seed else ()
-    if ends[0] > 0 and all(claim.sign * part > 0 for part in parts):
-        return "reproduced"
-    if ends[1] < 0:
-        return "contradicted"
-    return "direction only" if value > 0 else "inconclusive"
+    if low > 0:
+        return "reproduced" if all(claim.sign * part > 0 for part in parts) else "mixed"
+    if high < 0:
+        return "opposite sign"
+    return "no difference seen" if pooled.detectable <= claim.least else "smaller than this study can see"
 
 
 def equivalence_verdict(claim: Equivalence, pooled: Comparison | None) -> Verdict:
@@ -129,7 +158,7 @@ def equivalence_verdict(claim: Equivalence, pooled: Comparison | None) -> Verdic
         return "not run"
     if -claim.margin < pooled.low90 and pooled.high90 < claim.margin:
         return "reproduced"
-    return "contradicted" if pooled.low90 > claim.margin or pooled.high90 < -claim.margin else "inconclusive"
+    return "contradicted" if pooled.low90 > claim.margin or pooled.high90 < -claim.margin else "undecided"
 
 
 def theory_verdict(claim: Theory, table: pd.DataFrame | None) -> tuple[Verdict, str]:
@@ -149,8 +178,8 @@ def overhead_verdict(claim: Overhead, fit: LineFit | None) -> Verdict:
     if fit is None:
         return "not run"
     if fit.slope is None:
-        return "inconclusive"
+        return "undecided"
     if fit.slope <= 0:
         return "contradicted"
     small = abs(fit.intercept) <= claim.intercept_share * fit.mean
-    return "reproduced" if small and fit.r_squared >= claim.r_squared else "direction only"
+    return "reproduced" if small and fit.r_squared >= claim.r_squared else "mixed"

@@ -54,6 +54,10 @@ class Counted(Outcomes):
     hits: np.ndarray
     details: dict[str, np.ndarray]  # what else is known of the samples (`hdpo.run.outcomes.DETAILS`), [Q] each
 
+    def score(self, metric: str) -> np.ndarray:
+        """As above; `conversion` says whether any try succeeds, also beyond n."""
+        return (self.hits > 0).astype(np.float64) if metric == "conversion" else super().score(metric)
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -27,6 +27,7 @@ from hdpo.study.identity import content_hash
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.files import write_atomic
 
+RARELY = 1 / 16  # the share of the base model's tries up to which it solves a problem rarely
 PROTOCOLS = {"test": "test", "last": "validation", "best": "validation", "selected": "validation"}
 COLUMNS = [
     *("run", "metric", "protocol", "split", "status", "seeds", "seeds_planned", "problems"),
@@ -116,14 +117,34 @@ class Results:
         return scores
 
     def contrasts(
-        self, protocol: str, metric: str, weights: Sequence[Mapping[str, float] | None]
+        self, protocol: str, metric: str, weights: Sequence[Mapping[str, float] | None], subset: str | None = None
     ) -> list[Contrast | None]:
         """Contrasts Σ weight · run; None where a run is missing, or no seed is shared by all.
 
-        The base model has no seeds: within a contrast it is the same for each.
+        The base model has no seeds: within a contrast it is the same for each. `subset`: of the test problems.
         """
-        scores = self.scores(protocol, metric)
+        chosen = slice(None) if subset is None else self.subset(subset)
+        if chosen is None:
+            return [None] * len(weights)
+        scores = {
+            run: {seed: score[chosen] for seed, score in seeds.items()}
+            for run, seeds in self.scores(protocol, metric).items()
+        }
         return [None if parts is None else _contrast(scores, parts) for parts in weights]
+
+    def subset(self, name: str) -> np.ndarray | None:
+        """Test problems, [Q] of bool: of one size (`size 5`), or by the base model's successful tries (`base rarely`).
+
+        None where the base model is not evaluated, or where fewer than two problems are of that kind.
+        """
+        base = self.final.get((BASE_RUN, 0))
+        if base is None:
+            return None
+        kind, which = name.split()
+        rate = base.hits / base.tries
+        classes = {"never": rate == 0, "rarely": (rate > 0) & (rate <= RARELY), "often": rate > RARELY}
+        mask: np.ndarray = base.difficulty == int(which) if kind == "size" else classes[which]
+        return mask if mask.sum() > 1 else None
 
     def beside_baseline(self, protocol: str, metric: str) -> dict[str, tuple[Comparison | None, Comparison | None]]:
         """Each run's mean, and its difference to GRPO on the same seeds and problems."""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hdpo.claims.check import READING
-from hdpo.claims.claims import VERDICTS, AnyClaim, load_claims
+from hdpo.claims.claims import VERDICTS, AnyClaim, claims_of
 from hdpo.claims.reference import COMPARISON_RULE
 from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
 from hdpo.claims.results import config_hash
@@ -39,7 +39,7 @@ def report_data(study: Study) -> dict[str, Any]:
         UserError: a result is damaged, or was written for another configuration or other claims; names the file.
     """
     _require_same_config(study)
-    claims, check, sources = load_claims(), _check(study), origins(study)
+    claims, check, sources = claims_of(study), _check(study), origins(study)
     rows, paper = _claims(study, claims, check), reported_hyperparameters()
     theory = read_theory(study.root / "theory" / "theory.csv")
     return {

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.claims import AnyClaim, Direction, load_claims
-from hdpo.claims.results import BASELINE, Results, compare, metric_names, unbiased_metrics
+from hdpo.claims.check import claim_contrasts
+from hdpo.claims.claims import AnyClaim, Direction, claims_of
+from hdpo.claims.results import BASELINE, Results, compare, unbiased_metrics
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import write_text
 from hdpo.report.curve_selection import curve_selection
@@ -46,7 +47,7 @@ def write_statistics(study: Study, out: Path | None = None) -> list[Path]:
         UserError: a result or the claims are damaged or belong elsewhere.
     """
     results = Results(study)
-    runs, claims = run_statistics(results), claim_tests(results, load_claims())
+    runs, claims = run_statistics(results), claim_tests(results, claims_of(study))
     passk, selection = pass_at_k_statistics(results), curve_selection(results)
     stem = (out or study.root) / "statistics"
     for suffix, frame in (("", runs), ("_claims", claims), ("_passk", passk), ("_selection", selection)):
@@ -143,8 +144,7 @@ def claim_tests(results: Results, claims: list[AnyClaim]) -> pd.DataFrame:
             continue
         row = {"id": claim.id, "claim": claim.statement, "beyond": claim.beyond}
         row |= dict.fromkeys(("diff", "df", "p"), np.nan)
-        known = claim.metric in metric_names(results.study)
-        found = compare(results.contrasts("test", claim.metric, [claim.contrast] if known else [None]))[0]
+        found = compare(claim_contrasts(results, claim))[0]
         if found is not None:
             row["diff"] = found.value
         if found is not None and len(found.seeds) > 1:

@@ -37,19 +37,20 @@ def measured(value: float, half: float, per_seed: tuple[float, ...] = ()) -> Com
     ("claim", "pooled", "each", "verdict"),
     [
         (UP, measured(0.02, 0.01), [measured(0.02, 0.05)], "reproduced"),
-        (UP, measured(0.02, 0.01), [measured(-0.001, 0.05)], "direction only"),  # a part has the other sign
-        (UP, measured(0.02, 0.01, (0.05, 0.02, -0.01)), [measured(0.02, 0.05)], "direction only"),  # a seed has
-        (UP, measured(0.02, 0.03), [measured(0.02, 0.05)], "direction only"),
-        (UP, measured(-0.02, 0.03), [measured(0.02, 0.05)], "inconclusive"),
-        (UP, measured(0.0, 0.0), [measured(0.0, 0.0)], "inconclusive"),
-        (UP, measured(-0.02, 0.01), [measured(0.02, 0.05)], "contradicted"),
-        (UP, measured(0.02, np.nan), [measured(0.02, np.nan)], "direction only"),  # one seed
-        (UP, measured(-0.02, np.nan), [measured(0.02, np.nan)], "inconclusive"),
+        (UP, measured(0.02, 0.01), [measured(-0.001, 0.05)], "mixed"),  # a part has the other sign
+        (UP, measured(0.02, 0.01, (0.05, 0.02, -0.01)), [measured(0.02, 0.05)], "mixed"),  # a seed has
+        (UP, measured(0.02, 0.03), [measured(0.02, 0.05)], "smaller than this study can see"),  # MDE 4.2 points
+        (UP, measured(-0.02, 0.03), [measured(0.02, 0.05)], "smaller than this study can see"),  # whatever its sign
+        (UP, measured(0.004, 0.006), [measured(0.02, 0.05)], "no difference seen"),  # MDE 0.84 points, of interest 1
+        (UP, measured(0.0, 0.0), [measured(0.0, 0.0)], "no difference seen"),
+        (UP, measured(-0.02, 0.01), [measured(0.02, 0.05)], "opposite sign"),
+        (UP, measured(0.02, np.nan), [measured(0.02, np.nan)], "undecided"),  # one seed
+        (UP, measured(-0.02, np.nan), [measured(0.02, np.nan)], "undecided"),
         (UP, None, [measured(0.02, 0.05)], "not run"),
         (UP, measured(0.02, 0.01), [None], "not run"),
         (DOWN, measured(-0.02, 0.01), [], "reproduced"),
-        (DOWN, measured(-0.02, 0.03), [], "direction only"),
-        (DOWN, measured(0.02, 0.01), [], "contradicted"),
+        (DOWN, measured(-0.02, 0.03), [], "smaller than this study can see"),
+        (DOWN, measured(0.02, 0.01), [], "opposite sign"),
     ],
 )
 def test_direction_rule(claim, pooled, each, verdict):
@@ -60,10 +61,10 @@ def test_direction_rule(claim, pooled, each, verdict):
     ("pooled", "verdict"),
     [
         (measured(0.001, 0.01), "reproduced"),  # 90 %: −0.7 to 0.9 points
-        (measured(0.005, 0.01), "inconclusive"),
+        (measured(0.005, 0.01), "undecided"),
         (measured(0.03, 0.02), "contradicted"),  # 90 %: from 1.4
         (measured(-0.03, 0.02), "contradicted"),
-        (measured(0.0, np.nan), "inconclusive"),
+        (measured(0.0, np.nan), "undecided"),
         (None, "not run"),
     ],
 )
@@ -97,10 +98,10 @@ def test_overhead_rule():
 
     noise = np.random.default_rng(0).normal(0, 10, 30)
     assert verdict(0.1 * cliffs) == "reproduced"
-    assert verdict(0.1 * cliffs + 1) == "direction only"  # mostly a fixed cost
-    assert verdict(0.1 * cliffs + noise - noise.min()) in ("direction only", "contradicted")  # mostly noise
+    assert verdict(0.1 * cliffs + 1) == "mixed"  # mostly a fixed cost
+    assert verdict(0.1 * cliffs + noise - noise.min()) in ("mixed", "contradicted")  # mostly noise
     assert verdict(1 - 0.1 * cliffs) == "contradicted"
-    assert verdict(np.ones(30)) == "inconclusive"
+    assert verdict(np.ones(30)) == "undecided"
     assert overhead_verdict(claim, fit_overhead(pd.DataFrame(), "seconds")) == "not run"
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from hdpo.claims.claims import VERDICTS
 from helpers.studies import hdpo, tiny
 from helpers.workflow import planned, snakemake
 
@@ -33,7 +34,7 @@ def test_leaves_tables_figures_and_verdicts(finished):
         assert (root / f"figures/{figure}.png").read_bytes()[:4] == b"\x89PNG"
         assert (root / f"figures/{figure}.pdf").read_bytes()[:4] == b"%PDF"
     verdicts = set(pd.read_csv(root / "check.csv").verdict)
-    assert verdicts <= {"reproduced", "direction only", "inconclusive", "contradicted", "not run"}
+    assert verdicts <= set(VERDICTS)
     assert (root / "report.pdf").read_bytes()[:4] == b"%PDF"
     assert "<html" in (root / "summary.html").read_text(encoding="utf-8")[:400]
     for name in ("theory/theory.csv", "audit/audit.csv", "statistics.csv", "statistics_claims.csv"):

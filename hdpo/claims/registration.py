@@ -1,0 +1,106 @@
+"""The plan of the reference study, committed before its runs, and what departs from it.
+
+`hdpo/paper/plan.yaml` holds the plan as data, and paper/preregistration.md says it in words. Records of runs and the
+history of the repository show whether it was kept.
+"""
+
+import yaml
+from pydantic import ValidationError
+
+from hdpo.claims.claims import CLAIMS
+from hdpo.claims.reported import PAPER
+from hdpo.study.identity import content_hash
+from hdpo.study.schema import Section, as_tuples
+from hdpo.study.study import Study
+from hdpo.system.errors import UserError
+from hdpo.system.files import read_record, sha256
+from hdpo.system.provenance import git
+
+PLAN = PAPER / "plan.yaml"
+
+
+class Planned(Section):
+    """One study of the plan."""
+
+    regime: str  # in words
+    runs: str  # `runs_hash` of its runs
+
+
+class Registration(Section):
+    """The plan: what runs, by which rules, and what departed from it since."""
+
+    studies: dict[str, Planned]
+    claims: str  # SHA-256 of claims.yaml, which holds contrasts and rules
+    deviations: tuple[str, ...] = ()  # date and reason each; the only part that may grow
+
+
+def load_registration(text: str | None = None) -> Registration:
+    """The plan of this version, or the one in `text`.
+
+    Raises:
+        UserError: missing, or not a plan.
+    """
+    try:
+        text = PLAN.read_text(encoding="utf-8") if text is None else text
+        return Registration.model_validate(as_tuples(yaml.safe_load(text)))
+    except OSError as error:
+        raise UserError(f"{PLAN}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UserError(f"{PLAN}: not a plan ({' '.join(str(error).split())[:160]})") from error
+
+
+def runs_hash(study: Study) -> str:
+    """Identity of all planned runs of a study and of their final evaluation."""
+    runs = [study.run(name, seed).hash for name in study.runs for seed in study.seeds]
+    return content_hash([runs, study.base_hash, study.evaluate.model_dump(mode="json")])
+
+
+def departures(study: Study) -> list[str]:
+    """What departs from the plan, a sentence each; empty for a study that the plan does not name.
+
+    A run departs if the commit that made it does not descend from the plan's. Where the history is not at hand, this
+    cannot be seen, and a sentence says so.
+
+    Raises:
+        UserError: the plan or a record is damaged.
+    """
+    plan = load_registration()
+    if study.name not in plan.studies:
+        return []
+    found = [f"Noted in the plan: {deviation}" for deviation in plan.deviations]
+    if plan.studies[study.name].runs != runs_hash(study):
+        found.append("The study's runs are not the planned ones: its file or its data have changed since.")
+    if plan.claims != sha256(CLAIMS):
+        found.append("claims.yaml is not the planned one.")
+    made: dict[tuple[str | None, bool | None], list[str]] = {}
+    for run in study.runs:
+        for seed in study.seeds:
+            path = study.run(run, seed).folder / "run.json"
+            if path.exists():
+                record = read_record(path)
+                made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
+    return found + _history(plan, made)
+
+
+def _history(plan: Registration, made: dict[tuple[str | None, bool | None], list[str]]) -> list[str]:
+    """Departures that the repository shows; `made` holds runs by commit and by whether the tree was dirty."""
+    folder = PLAN.parent
+    first = (git("log", "--diff-filter=A", "--format=%H", "--", PLAN.name, folder=folder) or "").split()[-1:]
+    if not first:
+        return (
+            ["The history is not at hand: whether the plan is older than the runs cannot be seen here."] if made else []
+        )
+    then = load_registration(git("show", f"{first[0]}:./{PLAN.name}", folder=folder))
+    found = []
+    if plan.model_copy(update={"deviations": ()}) != then.model_copy(update={"deviations": ()}):
+        found.append("plan.yaml has changed in more than its deviations since it was committed.")
+    for (commit, dirty), runs in made.items():
+        known = commit and git("cat-file", "-t", commit, folder=folder) == "commit"
+        shown = runs[0] if len(runs) == 1 else f"{len(runs)} runs, such as {runs[0]}"
+        if not known:
+            found.append(f"{shown}: made by commit {commit}, which this history does not hold.")
+        elif git("merge-base", "--is-ancestor", first[0], str(commit), folder=folder) is None:
+            found.append(f"{shown}: made by commit {str(commit)[:10]}, which does not descend from the plan.")
+        if dirty:
+            found.append(f"{shown}: made with uncommitted changes.")
+    return found
