@@ -97,7 +97,7 @@ def test_nothing_run_gives_every_file_and_the_verdict_not_run(study, capsys):
     write_figures(study)
     assert write_check(study) == 0
     assert write_check(study, strict=True) == 1
-    assert "0 reproduced" in capsys.readouterr().out
+    assert "Theory, 5: 5 not run." in capsys.readouterr().out
     verdicts = pd.read_csv(study.root / "check.csv")["verdict"]
     assert set(verdicts) == {"not run"}
 

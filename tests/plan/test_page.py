@@ -37,7 +37,7 @@ def test_a_replaced_assumption_reaches_every_level_and_the_page(small, capsys):
         assert assumptions(small, level, {"response": 10.0}).response == 10
     print_plan(small, None, {"response": 10.0})
     page = capsys.readouterr().out
-    assert si(16 * 16 * 80 * 10) in page and "21 training jobs" in page
+    assert si(16 * 16 * 80 * 10) in page and "140 training jobs" in page
 
 
 def test_the_page_on_scale_states_what_the_plan_says(monkeypatch):

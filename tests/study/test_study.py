@@ -140,7 +140,7 @@ def test_what_decides_the_weights_is_part_of_a_runs_identity(make_study, name, c
     [
         {"methods": ["grpo", hdpo(distill_weight=[0.1, 0.7])]},
         {"seeds": [1, 2, 3, 4]},
-        {"evaluate__test_samples": 32},
+        {"evaluate__test_samples": 16},
         {"evaluate__ks": [1, 2]},
         {"train__checkpoint_every": 99},
         {"task__problems__test": 40},
