@@ -10,6 +10,7 @@
 # make bench-vllm  measure rollouts beside vLLM's (same environment as test-vllm)
 # make notebooks   execute the notebooks again from notebooks/src/
 # make base        train the small world's base model again (a trained one is committed)
+# make power       write paper/power.md again: the power of the reference study, from development seeds
 # make report      write Snakemake's own report of a finished study
 PYTHON ?= python3
 VENV ?= .venv
@@ -23,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base report notebooks clean
+.PHONY: reproduce test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base power report notebooks clean
 
 reproduce: $(VENV)/installed
 	$(SNAKEMAKE)
@@ -36,6 +37,13 @@ base: $(VENV)/installed
 
 report: $(VENV)/installed
 	$(SNAKEMAKE) --report results/small/report.html
+
+power: $(VENV)/installed
+	sed '/^Study/,$$d' paper/power.md > paper/power.tmp
+	$(BIN)/hdpo power config/small-dev.yaml --seeds 20 --problems 2048 >> paper/power.tmp
+	echo >> paper/power.tmp
+	$(BIN)/hdpo power config/small-true-dev.yaml --seeds 20 --problems 2048 >> paper/power.tmp
+	mv paper/power.tmp paper/power.md
 
 notebooks: $(VENV)/installed-notebooks
 	$(SNAKEMAKE) --forcerun notebooks -- notebooks

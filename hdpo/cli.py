@@ -90,6 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--assume", metavar="NAME=VALUE", nargs="+", type=assumption, default=[])
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
+    power = command("power", "power of a planned study, from a published study of development seeds")
+    power.add_argument("--seeds", type=count, required=True, help="of the planned study")
+    power.add_argument("--problems", type=count, required=True, help="test problems of the planned study")
     return parser
 
 
@@ -192,6 +195,10 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
         from hdpo.plan.page import print_plan
 
         print_plan(study, options.hardware, dict(options.assume))
+    elif options.command == "power":
+        from hdpo.claims.power import print_power
+
+        print_power(study, options.seeds, options.problems)
     elif options.command == "check":
         from hdpo.claims.check import write_check
 

@@ -1,13 +1,12 @@
 """Which code made the results: the hash in each record beside that of the present code."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
+from hdpo.claims.sources import Folder, Source
 from hdpo.study.study import BASE_RUN, Study
-from hdpo.system.files import read_record
 
 
-def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
+def codes_line(study: Study, keys: Iterable[tuple[str, int]], source: Source | None = None) -> str:
     """One line if a training run or an evaluation among `keys`, (run, seed), is not by the present code; else "".
 
     It names each such code with what it made. The present code differs between methods, so that results of one commit
@@ -19,8 +18,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     present = 0
     others: dict[str, dict[str, list[int]]] = {}  # seeds by code and by what it made
     for run, seed in keys:
-        for kind, path, expected in _records(study, run, seed):
-            code = _code(path)
+        for kind, code, expected in _codes(study, source or Folder(study), run, seed):
             if code == expected:
                 present += 1
             elif code is not None:
@@ -32,7 +30,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     return f"Results of {_counted(len(codes))}: {'; '.join(codes)}."
 
 
-def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, object]:
+def stated_codes(study: Study, run: str, seeds: Iterable[int], source: Source | None = None) -> dict[str, object]:
     """`code`, which trained a run, and `test_code`, which tested it, as the records of its seeds state; "" for none.
 
     Raises:
@@ -40,22 +38,19 @@ def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, obje
     """
     found: dict[str, list[str]] = {"code": [], "test_code": []}
     for seed in seeds:
-        for kind, path, _ in _records(study, run, seed):
-            found["test_code" if kind else "code"] += filter(None, [_code(path)])
+        for kind, code, _ in _codes(study, source or Folder(study), run, seed):
+            found["test_code" if kind else "code"] += filter(None, [code])
     return {name: ", ".join(dict.fromkeys(codes)) for name, codes in found.items()}
 
 
-def _records(study: Study, run: str, seed: int) -> Iterator[tuple[str, Path, str]]:
-    """Of training and of evaluation: what it is called, its record, and the present code."""
+def _codes(study: Study, source: Source, run: str, seed: int) -> Iterator[tuple[str, str | None, str]]:
+    """Of training and of evaluation: what it is called, the code that its record states, and the present code."""
+    kinds = {"test": ("evaluation of ", study.evaluation_code)}
     if run != BASE_RUN:
-        own = study.run(run, seed)
-        yield "", own.folder / "run.json", own.code
-    yield "evaluation of ", study.root / "eval" / run / f"seed{seed}.json", study.evaluation_code
-
-
-def _code(path: Path) -> str | None:
-    """The code that a record states, None without a record."""
-    return read_record(path).get("code", "an unknown code") if path.exists() else None
+        kinds = {"training": ("", study.run(run, seed).code)} | kinds
+    for kind, (called, present) in kinds.items():
+        found = source.record(kind, run, seed)
+        yield called, found[1].get("code", "an unknown code") if found else None, present
 
 
 def _named(what: str, seeds: list[int]) -> str:

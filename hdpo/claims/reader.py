@@ -4,7 +4,6 @@ A missing file is no error: `Reader` returns None for it, and tables say *not ru
 another configuration, other problems or another number of samples is one, because its numbers would mix in silently.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from hdpo.run.outcomes import DETAILS, schema
+from hdpo.claims.sources import Folder, Source
+from hdpo.run.outcomes import DETAILS
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
-from hdpo.system.files import read_record, verify_files
 from hdpo.tasks import TRAINING_SPLITS, problem_set_hash
 
 
@@ -78,46 +76,33 @@ class Reader:
         UserError: a file is unreadable, or of another run, configuration, problem set or number of samples.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, source: Source | None = None) -> None:
+        """`source`: by default the study's own folder."""
+        self.study, self.source = study, source or Folder(study)
 
     def final(self, run: str, seed: int) -> Counted | None:
         """Outcomes of a run's final weights, or of the base model's, on the test problems: [Q], [Q, n]."""
-        path = self.study.root / "eval" / run / f"seed{seed}.parquet"
-        if not path.exists():
-            return None
-        verify_files(path.with_suffix(".json"), path.name)
-        n = self.study.evaluate.test_samples
-        table = self._table(path, run, seed, {"test": n})
-        return _outcomes(path, table.filter(pc.equal(table["split"], "test")), self.problems["test"][0], n)
+        found = self._evaluated("test", run, seed, {"test": self.study.evaluate.test_samples})
+        return found["test"] if found else None
 
     def start(self) -> dict[str, Counted] | None:
         """Outcomes of the base model, which is step 0 of every run, by split (`TRAINING_SPLITS`)."""
-        path, n = self.study.root / "eval" / BASE_RUN / "seed0.parquet", self.study.evaluate.samples
-        if not path.exists():
-            return None
-        verify_files(path.with_suffix(".json"), path.name)
-        table = self._table(path, BASE_RUN, 0, dict.fromkeys(TRAINING_SPLITS, n))
-        return {
-            split: _outcomes(path, table.filter(pc.equal(table["split"], split)), self.problems[split][0], n)
-            for split in TRAINING_SPLITS
-        }
+        return self._evaluated("test", BASE_RUN, 0, dict.fromkeys(TRAINING_SPLITS, self.study.evaluate.samples))
 
     def training(self, run: str, seed: int) -> dict[str, Curve] | None:
         """Evaluations during training, after step 0, by split (`TRAINING_SPLITS`)."""
-        path = self.study.run(run, seed).folder / "evals.parquet"
-        if not path.exists():
+        samples = dict.fromkeys(TRAINING_SPLITS, self.study.evaluate.samples)
+        found = self._table("training", run, seed, samples)
+        if found is None:
             return None
-        verify_files(path.parent / "run.json", path.name)
-        n, total, every = self.study.evaluate.samples, self.study.train.steps, self.study.evaluate.every
-        table = self._table(path, run, seed, dict.fromkeys(TRAINING_SPLITS, n))
+        (path, table), total, every = found, self.study.train.steps, self.study.evaluate.every
         steps = sorted({*range(every, total, every), total})
         curves = {}
-        for split in TRAINING_SPLITS:
+        for split, n in samples.items():
             part = table.filter(pc.equal(table["split"], split))
-            found = pc.unique(part["step"]).to_pylist()
-            if sorted(found) != steps:
-                raise UserError(f"{path}: {split} must be evaluated every {every} of {total} steps, is at {found[:9]}")
+            at = pc.unique(part["step"]).to_pylist()
+            if sorted(at) != steps:
+                raise UserError(f"{path}: {split} must be evaluated every {every} of {total} steps, is at {at[:9]}")
             ids = self.problems[split][0]
             each = [_outcomes(path, part.filter(pc.equal(part["step"], step)), ids, n) for step in steps]
             stacked = Outcomes(np.stack([e.greedy for e in each]), np.stack([e.samples for e in each]))
@@ -125,27 +110,25 @@ class Reader:
         return curves
 
     def record(self, run: str, seed: int) -> dict[str, Any] | None:
-        """A training run's run.json."""
-        planned = self.study.run(run, seed)
-        path = planned.folder / "run.json"
-        if not path.exists():
+        """A training run's record."""
+        found = self.source.record("training", run, seed)
+        if found is None:
             return None
-        record = read_record(path)
-        _same(path, "configuration hash", record.get("run_hash"), planned.hash)
+        path, record = found
+        _same(path, "configuration hash", record.get("run_hash"), self.study.run(run, seed).hash)
         _same(path, "seed", record.get("seed"), seed)
         return record
 
     def metrics(self, run: str, seed: int) -> pd.DataFrame | None:
         """One row per training step; nested keys become columns such as `tokens.rollout`."""
-        path = self.study.run(run, seed).folder / "metrics.jsonl"
-        if not path.exists():
-            return None
-        verify_files(path.with_name("run.json"), path.name)
         self.record(run, seed)
+        found = self.source.metrics(run, seed)
+        if found is None:
+            return None
+        path, frame = found
         try:
-            frame = pd.json_normalize([json.loads(line) for line in path.read_text("utf-8").splitlines()])
             return frame.astype({"step": int, "cliffs": int, "cliff_fraction": float, "privileged_pass_rate": float})
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: not one JSON object of training metrics per line; train again") from error
 
     @cached_property
@@ -155,25 +138,32 @@ class Reader:
         sets = {split: task.problems(split) for split in (*TRAINING_SPLITS, "test")}
         return {split: ([problem.id for problem in found], problem_set_hash(found)) for split, found in sets.items()}
 
-    def _table(self, path: Path, run: str, seed: int, samples: dict[str, int]) -> pa.Table:
-        """The file's columns, once its metadata says that they belong here; `samples` of a problem by split."""
+    def _evaluated(self, kind: str, run: str, seed: int, samples: dict[str, int]) -> dict[str, Counted] | None:
+        found = self._table(kind, run, seed, samples)
+        if found is None:
+            return None
+        path, table = found
+        parts = {split: table.filter(pc.equal(table["split"], split)) for split in samples}
+        return {split: _outcomes(path, parts[split], self.problems[split][0], n) for split, n in samples.items()}
+
+    def _table(self, kind: str, run: str, seed: int, samples: dict[str, int]) -> tuple[Path, pa.Table] | None:
+        """Outcomes, once what they state says that they belong here; `samples` of a problem by split."""
+        found = self.source.outcomes(kind, run, seed)
+        if found is None:
+            return None
+        path, table, stated = found
         try:
-            table = pq.read_table(path)
-            metadata = json.loads((table.schema.metadata or {})[b"hdpo"])
-            stated = {key: metadata[key] for key in ("run", "seed", "run_hash")}
-            stated["samples"], problems = dict(metadata["samples"]), dict(metadata["problems"])
-            table = table.select(schema().names).cast(schema())
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path}: damaged, or not outcomes as this version writes them; evaluate again") from error
+            who, run_hash = f"{stated['run']} seed {stated['seed']}", stated["run_hash"]
+            problems, drawn = dict(stated["problems"]), dict(stated["samples"])
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: does not say which run and problems it holds, or lacks a column") from error
-        _same(path, "run", f"{stated['run']} seed {stated['seed']}", f"{run} seed {seed}")
+            raise UserError(f"{path}: does not say which run and problems it holds") from error
+        _same(path, "run", who, f"{run} seed {seed}")
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
-        _same(path, "configuration hash", stated["run_hash"], expected)
+        _same(path, "configuration hash", run_hash, expected)
         for split, n in samples.items():
             _same(path, f"{split} problem set", problems.get(split), self.problems[split][1])
-            _same(path, "number of samples per problem", stated["samples"].get(split), n)
-        return table
+            _same(path, "number of samples per problem", drawn.get(split), n)
+        return path, table
 
 
 def _same(path: Path, what: str, found: Any, expected: Any) -> None:
@@ -187,36 +177,39 @@ def _outcomes(path: Path, table: pa.Table, ids: list[str], n: int) -> Counted:
     order = np.argsort(rows)
     if not np.array_equal(rows[order], np.arange(len(ids))):
         raise UserError(f"{path}: does not hold each of the study's {len(ids)} problems exactly once")
-    greedy, lists = np.array(table["greedy"].to_pylist()), table["samples"].to_pylist()
-    if any(outcomes is None or len(outcomes) < n for outcomes in lists):
+    lists, greedy = table["samples"].combine_chunks(), table["greedy"].to_numpy()
+    starts, flat = lists.offsets.to_numpy(), lists.flatten().to_numpy()
+    tries = np.diff(starts)
+    if lists.null_count or tries.min() < n:
         raise UserError(f"{path}: does not hold {n} samples for every problem")
-    if not all(np.isin(outcomes, (0, 1)).all() for outcomes in (greedy, *lists)):
+    if not (np.isin(flat, (0, 1)).all() and np.isin(greedy, (0, 1)).all()):
         raise UserError(f"{path}: outcomes must be 0 or 1")
-    samples = np.array([outcomes[:n] for outcomes in lists], dtype=np.int8)
-    tries, hits = np.array([(len(outcomes), sum(outcomes)) for outcomes in lists]).T
+    flat, starts = flat.astype(np.int8), starts - starts[0]
+    samples, hits = flat[starts[:-1, None] + np.arange(n)], np.add.reduceat(flat, starts[:-1], dtype=np.int64)
     more = {name: table[name].to_numpy()[order] for name in ("difficulty", *DETAILS)}
     greedy, difficulty = greedy[order].astype(np.int8), more.pop("difficulty")
     return Counted(greedy, samples[order], difficulty, tries[order], hits[order], more)
 
 
-def extra_seeds(study: Study) -> dict[str, tuple[int, ...]]:
+def extra_seeds(study: Study, source: Source | None = None) -> dict[str, tuple[int, ...]]:
     """Seeds by run beyond the plan, made by hand: of runs that are not planned, and more of those that are.
 
-    A folder counts if the study accepts its name and its run.json carries the hash of that run; others are left alone.
+    A run counts if the study accepts its name and its record carries the hash of that run; others are left alone.
 
     Raises:
-        UserError: a run.json is damaged.
+        UserError: a record is damaged.
     """
+    source = source or Folder(study)
     planned = {(run, seed) for run in study.runs for seed in study.seeds}
     found: dict[str, list[int]] = {}
-    for path in sorted((study.root / "runs").glob("*/seed*/run.json")):
-        name, digits = path.parts[-3], path.parts[-2].removeprefix("seed")
-        if not (digits.isascii() and digits.isdigit()) or (name, int(digits)) in planned:
+    for name, seed in source.trained():
+        if (name, seed) in planned:
             continue
         try:
-            run = study.run(name, int(digits))
+            run = study.run(name, seed)
         except UserError:
             continue
-        if run.folder == path.parent and read_record(path).get("run_hash") == run.hash:
-            found.setdefault(name, []).append(run.seed)
+        known = source.record("training", name, seed)
+        if run.name == name and known and known[1].get("run_hash") == run.hash:
+            found.setdefault(name, []).append(seed)
     return {name: tuple(sorted(seeds)) for name, seeds in found.items()}

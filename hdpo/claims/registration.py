@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from hdpo.claims.claims import CLAIMS
 from hdpo.claims.reported import PAPER
+from hdpo.claims.sources import Source
 from hdpo.study.identity import content_hash
 from hdpo.study.schema import Section, as_tuples
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
-from hdpo.system.files import read_record, sha256
+from hdpo.system.files import sha256
 from hdpo.system.provenance import git
 
 PLAN = PAPER / "plan.yaml"
@@ -55,7 +56,7 @@ def runs_hash(study: Study) -> str:
     return content_hash([runs, study.base_hash, study.evaluate.model_dump(mode="json")])
 
 
-def departures(study: Study) -> list[str]:
+def departures(study: Study, source: Source) -> list[str]:
     """What departs from the plan, a sentence each; empty for a study that the plan does not name.
 
     A run departs if the commit that made it does not descend from the plan's. Where the history is not at hand, this
@@ -75,9 +76,9 @@ def departures(study: Study) -> list[str]:
     made: dict[tuple[str | None, bool | None], list[str]] = {}
     for run in study.runs:
         for seed in study.seeds:
-            path = study.run(run, seed).folder / "run.json"
-            if path.exists():
-                record = read_record(path)
+            found_record = source.record("training", run, seed)
+            if found_record:
+                record = found_record[1]
                 made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
     return found + _history(plan, made)
 

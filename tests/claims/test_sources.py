@@ -1,0 +1,57 @@
+"""Published results hold the numbers of the runs' own folders, in three files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hdpo.claims.results import Results, summarise
+from hdpo.claims.sources import FILES, Folder, Published, write_published
+from hdpo.system.errors import UserError
+from helpers.synthetic import write_everything
+
+
+@pytest.fixture
+def published(study, tmp_path) -> Published:
+    write_everything(study, effect=0.05, missing=(("grpo", 3),))
+    return Published(study, write_published(study, tmp_path / "published"))
+
+
+def test_every_number_is_there(study, published):
+    own, out = Results(study), Results(study, published)
+    pd.testing.assert_frame_equal(summarise(out), summarise(own))
+    assert out.final.keys() == own.final.keys() and out.extra == own.extra
+    for key, outcomes in own.final.items():
+        again = out.final[key]
+        assert all(
+            np.array_equal(getattr(again, name), getattr(outcomes, name)) for name in ("samples", "tries", "hits")
+        )
+        assert again.details.keys() == outcomes.details.keys()
+    pd.testing.assert_frame_equal(
+        out.reader.metrics("grpo", 1), own.reader.metrics("grpo", 1), rtol=1e-6, check_dtype=False
+    )
+    assert out.reader.record("grpo", 1) == own.reader.record("grpo", 1)
+    assert published.trained() == Folder(study).trained() and ("grpo", 3) not in published.trained()
+
+
+def test_every_sample_of_a_problem_is_there(study, published):
+    """Bits hold up to 64 draws in order; n is 16 here, and problems with further tries keep them."""
+    table = published.outcomes("test", "grpo", 1)[1]
+    assert table.equals(Folder(study).outcomes("test", "grpo", 1)[1])
+
+
+def test_it_is_a_tenth_of_the_size(study, published):
+    own = sum(path.stat().st_size for path in study.root.rglob("*") if path.is_file())
+    assert sum((published.root / name).stat().st_size for name in FILES) < own / 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_named(study, published, name):
+    path = published.root / name
+    path.write_bytes(path.read_bytes()[:-9] + b"something")
+    with pytest.raises(UserError, match=rf"{name}: missing, truncated or altered since published"):
+        Published(study, published.root)
+
+
+def test_nothing_to_publish_is_said(study):
+    with pytest.raises(UserError, match="no finished run to publish"):
+        write_published(study)
