@@ -1,4 +1,6 @@
-# make reproduce   run the whole study of the small world: environment, every run, tables, figures, verdicts
+# make reproduce   train a sample of the reference runs again and compare, then all tables, figures and verdicts from
+#                  the published results: environment included, about ten minutes on two cores
+# make evidence    train every run of the reference studies, or go on with it: hours
 # make smoke       run every stage of the workflow in about two minutes
 # make test        run the quick tests
 # make test-all    run the slow tests as well
@@ -24,10 +26,15 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base power report notebooks clean
+.PHONY: reproduce evidence test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base power report notebooks clean
+
+STUDIES = small small-true
 
 reproduce: $(VENV)/installed
-	$(SNAKEMAKE)
+	for study in $(STUDIES); do $(SNAKEMAKE) repeats all --config study=config/$$study.yaml published=1 || exit; done
+
+evidence: $(VENV)/installed
+	for study in $(STUDIES); do $(SNAKEMAKE) --config study=config/$$study.yaml || exit; done
 
 smoke: $(VENV)/installed
 	$(SNAKEMAKE) --config study=config/smoke.yaml

@@ -31,6 +31,7 @@ ROOT = str(study.root)
 BASE = Path(study.base_path)
 # What the `base` stage trains is an input of every run. Of any other base model, `params` hold the hash.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.model.path is None else []
+PUBLISHED = f"results/reference/{study.name}"
 NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
 
 
@@ -125,13 +126,58 @@ rule evaluate:
         "hdpo evaluate {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
 
 
-# What every stage below reads: outcomes and records of all runs, planned or made by hand.
-RESULTS = [
-    expand(rules.train.output, run=study.runs, seed=study.seeds),
-    expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
-    expand(rules.evaluate.output, run="base", seed=0),
-    extra_results(study),
-]
+# What every stage below reads: outcomes and records of all runs, planned or made by hand; or the published ones.
+RESULTS = (
+    [f"{PUBLISHED}/{name}" for name in ("outcomes.parquet", "curves.parquet", "records.parquet", "published.json")]
+    if config.get("published")
+    else [
+        expand(rules.train.output, run=study.runs, seed=study.seeds),
+        expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
+        expand(rules.evaluate.output, run="base", seed=0),
+        extra_results(study),
+    ]
+)
+FLAG = "--published" if config.get("published") else ""
+REPEATS = (
+    [(run, seed) for run in study.repeat.runs for seed in study.seeds[: study.repeat.seeds]] if study.repeat else []
+)
+
+
+rule repeat:
+    input:
+        BASE_FILES,
+        f"{PUBLISHED}/curves.parquet",
+        f"{PUBLISHED}/published.json",
+    output:
+        f"{ROOT}/repeat/{{run}}-seed{{seed}}.json",
+    log:
+        f"{ROOT}/logs/repeat-{{run}}-seed{{seed}}.log",
+    priority: 1
+    threads: study.hardware.threads
+    resources:
+        gpu=study.hardware.gpus,
+        mem_mb=study.hardware.memory_mb,
+        runtime=study.hardware.minutes,
+    params:
+        hash=identity(study),
+        steps=study.repeat.steps if study.repeat else 0,
+    shell:
+        "hdpo repeat {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+
+
+# A sample of the published evidence, trained again.
+rule repeats:
+    input:
+        [f"{ROOT}/repeat/{run}-seed{seed}.json" for run, seed in REPEATS],
+    output:
+        f"{ROOT}/repeat/repeat.csv",
+        f"{ROOT}/repeat/repeat.md",
+    log:
+        f"{ROOT}/logs/repeat.log",
+    params:
+        code=code_hash("hdpo.claims.repeat"),
+    shell:
+        "hdpo repeat {config[study]:q} 2>&1 | tee {log:q}"
 
 
 rule summary:
@@ -145,7 +191,7 @@ rule summary:
         hash=study.identity,
         code=code_hash("hdpo.claims.results"),
     shell:
-        "hdpo summary {config[study]:q} > {log:q} 2>&1"
+        "hdpo summary {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
 include: "paper/report.smk"

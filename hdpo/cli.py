@@ -33,6 +33,7 @@ STAGES = {
     "cost": ("hdpo.report.job_costs", "write_cost", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
 }
+PUBLISHED = "read results/reference/<study>/ instead of the study's own runs"
 # Modules that a core install lacks, and the extra that brings them.
 EXTRAS = {
     **dict.fromkeys(["datasets", "math_verify"], "math"),
@@ -82,13 +83,17 @@ def build_parser() -> argparse.ArgumentParser:
         added.add_argument("--run", required=True, help="a run's name, such as hdpo-drifting-0.1; evaluate: base too")
         added.add_argument("--seed", type=natural, required=True)
     for name, (_, _, help) in STAGES.items():
-        command(name, help)
+        command(name, help).add_argument("--published", action="store_true", help=PUBLISHED)
+    repeat = command("repeat", "train the first steps of a published run again and compare; all comparisons in a table")
+    repeat.add_argument("--run", help="a published run (default: none, only the table)")
+    repeat.add_argument("--seed", type=natural)
     prompts = command("prompts", "what student and teacher are shown for one problem")
     prompts.add_argument("--problem", type=natural, default=0, help="number of the training problem (default: 0)")
     plan = command("plan", "tokens, FLOPs, memory, disk and hours, before anything is started")
     plan.add_argument("--hardware", help="a device of hdpo/plan/hardware.py (default: the first that is large enough)")
     plan.add_argument("--assume", metavar="NAME=VALUE", nargs="+", type=assumption, default=[])
     check = command("check", "reported numbers against measured ones, claim by claim")
+    check.add_argument("--published", action="store_true", help=PUBLISHED)
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
     power = command("power", "power of a planned study, from a published study of development seeds")
     power.add_argument("--seeds", type=count, required=True, help="of the planned study")
@@ -161,7 +166,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, and the study is imported here, so that `hdpo --help` stays quick."""
     from hdpo.study.study import BASE_RUN, load_study
 
-    study = load_study(options.study)
+    study = load_study(options.study).model_copy(update={"published": getattr(options, "published", False)})
     if options.command == "evaluate" and options.run == BASE_RUN and options.seed:
         raise UserError(f"run {BASE_RUN!r}, seed {options.seed}: the base model has one seed, 0")
     runs_model = options.command in ("train", "evaluate")
@@ -195,6 +200,15 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
         from hdpo.plan.page import print_plan
 
         print_plan(study, options.hardware, dict(options.assume))
+    elif options.command == "repeat":
+        from hdpo.claims.repeat import repeat_run, write_repeat
+
+        if (options.run is None) != (options.seed is None):
+            raise UserError("repeat: give --run and --seed, or neither for the table")
+        if options.run is None:
+            write_repeat(study)
+        else:
+            repeat_run(study, options.run, options.seed)
     elif options.command == "power":
         from hdpo.claims.power import print_power
 

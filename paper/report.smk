@@ -27,7 +27,7 @@ rule tables:
     params:
         code=code_hash("hdpo.report.tables"),
     shell:
-        "hdpo tables {config[study]:q} > {log:q} 2>&1"
+        "hdpo tables {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
 rule figures:
@@ -51,7 +51,7 @@ rule figures:
     params:
         code=code_hash("hdpo.report.figures"),
     shell:
-        "hdpo figures {config[study]:q} > {log:q} 2>&1"
+        "hdpo figures {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
 rule theory:
@@ -110,7 +110,7 @@ rule statistics:
     params:
         code=code_hash("hdpo.report.statistics"),
     shell:
-        "hdpo statistics {config[study]:q} > {log:q} 2>&1"
+        "hdpo statistics {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
 rule check:
@@ -130,7 +130,7 @@ rule check:
     params:
         code=code_hash("hdpo.claims.check"),
     shell:
-        "hdpo check {config[study]:q} 2>&1 | tee {log:q}"
+        "hdpo check {config[study]:q} {FLAG} 2>&1 | tee {log:q}"
 
 
 rule report:
@@ -151,7 +151,7 @@ rule report:
     params:
         code=code_hash("hdpo.report.pdf"),
     shell:
-        "hdpo report {config[study]:q} > {log:q} 2>&1"
+        "hdpo report {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
 rule page:
@@ -171,4 +171,4 @@ rule page:
     params:
         code=code_hash("hdpo.report.web_page"),
     shell:
-        "hdpo page {config[study]:q} > {log:q} 2>&1"
+        "hdpo page {config[study]:q} {FLAG} > {log:q} 2>&1"

@@ -58,7 +58,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     reference = compare_with_reference(study, summarise(results))
     counts = count_verdicts(claims, verdicts["verdict"])
     counted = " ".join(counts_line(kind, found) for kind, found in counts.items())
-    plan, departed = load_registration(), departures(study, results.source)
+    plan, departed = load_registration(), departures(study)
     shown = verdicts.drop(columns="data")
     compared = [make_table("reference", reference)] if len(reference) else []
     compared_by = COMPARISON_RULE if compared else "No reference run is committed."

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from hdpo.claims.sources import Folder, Source
+from hdpo.claims.sources import Source, source_of
 from hdpo.study.study import BASE_RUN, Study
 
 
-def codes_line(study: Study, keys: Iterable[tuple[str, int]], source: Source | None = None) -> str:
+def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     """One line if a training run or an evaluation among `keys`, (run, seed), is not by the present code; else "".
 
     It names each such code with what it made. The present code differs between methods, so that results of one commit
@@ -18,7 +18,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]], source: Source | N
     present = 0
     others: dict[str, dict[str, list[int]]] = {}  # seeds by code and by what it made
     for run, seed in keys:
-        for kind, code, expected in _codes(study, source or Folder(study), run, seed):
+        for kind, code, expected in _codes(study, source_of(study), run, seed):
             if code == expected:
                 present += 1
             elif code is not None:
@@ -30,7 +30,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]], source: Source | N
     return f"Results of {_counted(len(codes))}: {'; '.join(codes)}."
 
 
-def stated_codes(study: Study, run: str, seeds: Iterable[int], source: Source | None = None) -> dict[str, object]:
+def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, object]:
     """`code`, which trained a run, and `test_code`, which tested it, as the records of its seeds state; "" for none.
 
     Raises:
@@ -38,7 +38,7 @@ def stated_codes(study: Study, run: str, seeds: Iterable[int], source: Source | 
     """
     found: dict[str, list[str]] = {"code": [], "test_code": []}
     for seed in seeds:
-        for kind, code, _ in _codes(study, source or Folder(study), run, seed):
+        for kind, code, _ in _codes(study, source_of(study), run, seed):
             found["test_code" if kind else "code"] += filter(None, [code])
     return {name: ", ".join(dict.fromkeys(codes)) for name, codes in found.items()}
 

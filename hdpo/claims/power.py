@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.results import BASELINE, Results
-from hdpo.claims.sources import Published
 from hdpo.render.table import make_table, to_markdown
 from hdpo.stats.power import minimal_effect, power_of, variance_components
 from hdpo.study.study import Study
@@ -31,7 +30,7 @@ def power_table(study: Study, seeds: int, problems: int) -> pd.DataFrame:
     Raises:
         UserError: the study is not published, or a result is damaged.
     """
-    rows, results = [], Results(study, Published(study))
+    rows, results = [], Results(study.model_copy(update={"published": True}))
     runs = [run for run in study.runs if run != BASELINE]
     for metric, effect in INTEREST.items():
         contrasts = results.contrasts("last", metric, [{run: 1.0, BASELINE: -1.0} for run in runs])

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdpo.claims.sources import Folder, Source
+from hdpo.claims.sources import source_of
 from hdpo.run.outcomes import DETAILS
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
@@ -76,9 +76,8 @@ class Reader:
         UserError: a file is unreadable, or of another run, configuration, problem set or number of samples.
     """
 
-    def __init__(self, study: Study, source: Source | None = None) -> None:
-        """`source`: by default the study's own folder."""
-        self.study, self.source = study, source or Folder(study)
+    def __init__(self, study: Study) -> None:
+        self.study, self.source = study, source_of(study)
 
     def final(self, run: str, seed: int) -> Counted | None:
         """Outcomes of a run's final weights, or of the base model's, on the test problems: [Q], [Q, n]."""
@@ -191,7 +190,7 @@ def _outcomes(path: Path, table: pa.Table, ids: list[str], n: int) -> Counted:
     return Counted(greedy, samples[order], difficulty, tries[order], hits[order], more)
 
 
-def extra_seeds(study: Study, source: Source | None = None) -> dict[str, tuple[int, ...]]:
+def extra_seeds(study: Study) -> dict[str, tuple[int, ...]]:
     """Seeds by run beyond the plan, made by hand: of runs that are not planned, and more of those that are.
 
     A run counts if the study accepts its name and its record carries the hash of that run; others are left alone.
@@ -199,7 +198,7 @@ def extra_seeds(study: Study, source: Source | None = None) -> dict[str, tuple[i
     Raises:
         UserError: a record is damaged.
     """
-    source = source or Folder(study)
+    source = source_of(study)
     planned = {(run, seed) for run in study.runs for seed in study.seeds}
     found: dict[str, list[int]] = {}
     for name, seed in source.trained():

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hdpo.claims.claims import CLAIMS
 from hdpo.claims.reported import PAPER
-from hdpo.claims.sources import Source
+from hdpo.claims.sources import source_of
 from hdpo.study.identity import content_hash
 from hdpo.study.schema import Section, as_tuples
 from hdpo.study.study import Study
@@ -56,7 +56,7 @@ def runs_hash(study: Study) -> str:
     return content_hash([runs, study.base_hash, study.evaluate.model_dump(mode="json")])
 
 
-def departures(study: Study, source: Source) -> list[str]:
+def departures(study: Study) -> list[str]:
     """What departs from the plan, a sentence each; empty for a study that the plan does not name.
 
     A run departs if the commit that made it does not descend from the plan's. Where the history is not at hand, this
@@ -73,12 +73,12 @@ def departures(study: Study, source: Source) -> list[str]:
         found.append("The study's runs are not the planned ones: its file or its data have changed since.")
     if plan.claims != sha256(CLAIMS):
         found.append("claims.yaml is not the planned one.")
+    source = source_of(study)
     made: dict[tuple[str | None, bool | None], list[str]] = {}
     for run in study.runs:
         for seed in study.seeds:
-            found_record = source.record("training", run, seed)
-            if found_record:
-                record = found_record[1]
+            if known := source.record("training", run, seed):
+                record = known[1]
                 made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
     return found + _history(plan, made)
 

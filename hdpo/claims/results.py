@@ -21,7 +21,6 @@ import pandas as pd
 
 from hdpo.claims.codes import codes_line, stated_codes
 from hdpo.claims.reader import Reader, extra_seeds
-from hdpo.claims.sources import Folder, Source
 from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import estimate
 from hdpo.study.identity import content_hash
@@ -84,22 +83,21 @@ class Results:
     not: its means stay those of the study's seeds.
     """
 
-    def __init__(self, study: Study, source: Source | None = None) -> None:
+    def __init__(self, study: Study) -> None:
         """Read everything there is.
 
         Raises:
             UserError: a file is damaged or belongs elsewhere (see `hdpo.claims.reader`).
         """
-        self.study, self.source = study, source or Folder(study)
-        self.reader = Reader(study, self.source)
-        self.extra = extra_seeds(study, self.source)
+        self.study, self.reader = study, Reader(study)
+        self.extra = extra_seeds(study)
         self.runs = [*study.runs, *(run for run in self.extra if run not in study.runs)]
         wanted = [(run, seed) for run in self.runs for seed in self.seeds(run)]
         final = {key: self.reader.final(*key) for key in [(BASE_RUN, 0), *wanted]}
         training = {key: self.reader.training(*key) for key in wanted}
         self.final = {key: outcomes for key, outcomes in final.items() if outcomes is not None}
         self.training = {key: curves for key, curves in training.items() if curves is not None}
-        self.codes = codes_line(study, final, self.source)  # "" if the present code made everything
+        self.codes = codes_line(study, final)  # "" if the present code made everything
 
     def seeds(self, run: str) -> tuple[int, ...]:
         """The planned seeds of a planned run, the seeds found of an extra one."""
@@ -184,8 +182,8 @@ def _comparison(contrast: Contrast) -> Comparison:
 def summarise(results: Results) -> pd.DataFrame:
     """One row per run × metric × protocol: mean, and difference to GRPO on the same seeds and problems."""
     rows = []
-    codes = {run: stated_codes(results.study, run, results.seeds(run), results.source) for run in results.runs}
-    codes[BASE_RUN] = stated_codes(results.study, BASE_RUN, [0], results.source)
+    codes = {run: stated_codes(results.study, run, results.seeds(run)) for run in results.runs}
+    codes[BASE_RUN] = stated_codes(results.study, BASE_RUN, [0])
     for protocol, split in PROTOCOLS.items():
         for metric in metric_names(results.study):
             for run, (mean, difference) in results.beside_baseline(protocol, metric).items():

@@ -94,13 +94,13 @@ class Folder:
 class Published:
     """The published results of a study, results/reference/<study>/."""
 
-    def __init__(self, study: Study, root: Path | None = None) -> None:
+    def __init__(self, study: Study) -> None:
         """Read nothing yet.
 
         Raises:
             UserError: the study is not published, or a file has changed since.
         """
-        self.root = root or REFERENCE / study.name
+        self.root = REFERENCE / study.name
         verify_files(self.root / "published.json", *FILES)
 
     @cached_property
@@ -144,13 +144,13 @@ class Published:
         return sorted((run, seed) for kind, run, seed in self._records if kind == "training")
 
 
-def write_published(study: Study, out: Path | None = None) -> Path:
+def write_published(study: Study) -> Path:
     """Write the study's finished runs to results/reference/<study>/, planned ones and the base model alone.
 
     Raises:
         UserError: a result is damaged, or a problem has more samples than fit.
     """
-    folder, out = Folder(study), out or REFERENCE / study.name
+    folder, out = Folder(study), REFERENCE / study.name
     planned = {(run, seed) for run in study.runs for seed in study.seeds}
     keys = [("test", BASE_RUN, 0)] + [(kind, *key) for key in sorted(planned) for kind in ("training", "test")]
     tables, curves, records = [], [], []
@@ -205,6 +205,6 @@ def _compact(table: pa.Table, run: str, seed: int) -> pa.Table:
     return pa.table({"run": pa.array([run] * len(table)).dictionary_encode(), "seed": seeds} | columns)
 
 
-def source_of(study: Study, published: bool) -> Source:
-    """The published results of a study, or its own folder."""
-    return Published(study) if published else Folder(study)
+def source_of(study: Study) -> Source:
+    """The study's own folder, or its published results where the study says so."""
+    return Published(study) if study.published else Folder(study)

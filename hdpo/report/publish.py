@@ -1,37 +1,38 @@
-"""Publish a finished study as the committed reference: its small files, and the README's tables made from them."""
+"""Publish a study as the committed reference: its runs, what was made from them, and the README's tables."""
 
 import re
 import shutil
 from pathlib import Path
 
+from hdpo.claims.sources import write_published
 from hdpo.study.study import Study
-from hdpo.system.errors import UserError
 
 PATTERNS = (
     *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "report.*"),
-    *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*", "eval/*/*"),
-    *(f"runs/*/*/{name}" for name in ("run.json", "metrics.jsonl", "evals.parquet")),
+    *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*"),
 )
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def publish(study: Study, readme: Path = Path("README.md")) -> Path:
-    """Copy results/<name>/ to results/reference/<name>/ and refresh the README's generated blocks.
+    """Write the runs that are finished to results/reference/<name>/, and what was made from them where that is there.
+
+    Refresh the README's generated blocks. A study that is still running can be published again and again.
 
     Raises:
-        UserError: the study has no finished check yet.
+        UserError: no run is finished, or a result is damaged.
     """
-    if not (study.root / "check.md").is_file():
-        raise UserError(f"{study.root}/check.md: missing; run the whole workflow before publishing it")
-    out = Path("results/reference") / study.name
-    for part in {Path(pattern).parts[0] for pattern in PATTERNS if "/" in pattern}:
-        shutil.rmtree(out / part, ignore_errors=True)
-    for pattern in PATTERNS:
-        for source in sorted(study.root.glob(pattern)):
-            target = out / source.relative_to(study.root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-    readme.write_text(fill_blocks(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    out = write_published(study)
+    if (study.root / "check.md").is_file():
+        for part in {Path(pattern).parts[0] for pattern in PATTERNS if "/" in pattern}:
+            shutil.rmtree(out / part, ignore_errors=True)
+        for pattern in PATTERNS:
+            for source in sorted(study.root.glob(pattern)):
+                target = out / source.relative_to(study.root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+    if readme.exists():
+        readme.write_text(fill_blocks(readme.read_text(encoding="utf-8")), encoding="utf-8")
     return out
 
 

@@ -151,6 +151,14 @@ class Hardware(Section):
         return max(1, self.threads // self.ranks)
 
 
+class Repeat(Section):
+    """Runs of a published study that are trained again over their first steps, to compare them with the published."""
+
+    runs: tuple[str, ...]
+    seeds: Count  # the study's first ones
+    steps: Count
+
+
 def as_tuples(value: Any) -> Any:
     """YAML lists as tuples, which strict validation of frozen sections asks for."""
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ from hdpo.study.schema import (
     Name,
     Natural,
     Pretrain,
+    Repeat,
     Section,
     Train,
     as_tuples,
@@ -40,6 +41,8 @@ class Study(Section):
     train: Train
     evaluate: Evaluate
     hardware: Hardware = Field(default=Hardware())
+    repeat: Repeat | None = None  # what `make reproduce` trains again
+    published: bool = Field(default=False, exclude=True)  # read results/reference/<name>/, not the study's own runs
 
     @field_validator("methods", mode="before")
     @classmethod

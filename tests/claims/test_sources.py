@@ -11,13 +11,14 @@ from helpers.synthetic import write_everything
 
 
 @pytest.fixture
-def published(study, tmp_path) -> Published:
+def published(study) -> Published:
     write_everything(study, effect=0.05, missing=(("grpo", 3),))
-    return Published(study, write_published(study, tmp_path / "published"))
+    write_published(study)
+    return Published(study)
 
 
 def test_every_number_is_there(study, published):
-    own, out = Results(study), Results(study, published)
+    own, out = Results(study), Results(study.model_copy(update={"published": True}))
     pd.testing.assert_frame_equal(summarise(out), summarise(own))
     assert out.final.keys() == own.final.keys() and out.extra == own.extra
     for key, outcomes in own.final.items():
@@ -49,7 +50,7 @@ def test_a_damaged_file_is_named(study, published, name):
     path = published.root / name
     path.write_bytes(path.read_bytes()[:-9] + b"something")
     with pytest.raises(UserError, match=rf"{name}: missing, truncated or altered since published"):
-        Published(study, published.root)
+        Published(study)
 
 
 def test_nothing_to_publish_is_said(study):
