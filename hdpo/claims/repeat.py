@@ -59,7 +59,8 @@ def repeat_run(study: Study, name: str, seed: int) -> Path:
 def compare_steps(fresh: pd.DataFrame, published: pd.DataFrame) -> dict[str, Any]:
     """First step that is not equal (None: all are), and the largest distance of a mean, as a share of it."""
     ours, theirs = (frame[[*EQUAL]].to_numpy("float32") for frame in (fresh, published))
-    unequal = np.flatnonzero((ours != theirs).any(axis=1))
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    unequal = np.flatnonzero(~same.all(axis=1))
     means = published[[*MEANS]].mean()
     away = ((fresh[[*MEANS]].mean() - means) / means).abs().max()
     return {"first_unequal_step": int(unequal[0]) if len(unequal) else None, "distance": float(away)}

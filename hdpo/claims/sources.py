@@ -138,7 +138,7 @@ class Published:
         if found is None:
             return None
         rows = self._curves.iloc[found["first_step"] : found["first_step"] + found["steps"]]
-        return self.root / FILES[1], rows.dropna(axis="columns", how="all").reset_index(drop=True)
+        return self.root / FILES[1], rows.reset_index(drop=True)  # nan in columns that other methods have
 
     def trained(self) -> list[Key]:
         return sorted((run, seed) for kind, run, seed in self._records if kind == "training")

@@ -27,9 +27,9 @@ def test_every_number_is_there(study, published):
             np.array_equal(getattr(again, name), getattr(outcomes, name)) for name in ("samples", "tries", "hits")
         )
         assert again.details.keys() == outcomes.details.keys()
-    pd.testing.assert_frame_equal(
-        out.reader.metrics("grpo", 1), own.reader.metrics("grpo", 1), rtol=1e-6, check_dtype=False
-    )
+    metrics = own.reader.metrics("grpo", 1)
+    again = out.reader.metrics("grpo", 1)[metrics.columns]
+    pd.testing.assert_frame_equal(again, metrics, rtol=1e-6, check_dtype=False)
     assert out.reader.record("grpo", 1) == own.reader.record("grpo", 1)
     assert published.trained() == Folder(study).trained() and ("grpo", 3) not in published.trained()
 
