@@ -89,7 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--hardware", help="a device of hdpo/plan/hardware.py (default: the first that is large enough)")
     plan.add_argument("--assume", metavar="NAME=VALUE", nargs="+", type=assumption, default=[])
     check = command("check", "reported numbers against measured ones, claim by claim")
-    check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
+    strict = "exit 1 if a claim of the paper is contradicted, has the opposite sign or is not run"
+    check.add_argument("--strict", action="store_true", help=strict)
     return parser
 
 

@@ -8,7 +8,7 @@ from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
 PATTERNS = (
-    *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "report.*"),
+    *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "gains*", "report.*"),
     *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*", "eval/*/*"),
     *(f"runs/*/*/{name}" for name in ("run.json", "metrics.jsonl", "evals.parquet")),
 )

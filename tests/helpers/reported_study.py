@@ -1,6 +1,7 @@
 """A made-up study with everything on disk that the PDF and the web page show: results, records, theory, audit."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,5 +93,6 @@ def build(folder: Path) -> Study:
 
 
 def verdicts(study: Study) -> dict[str, int]:
-    """Counts by verdict as check.json has them."""
-    return json.loads((study.root / "check.json").read_text(encoding="utf-8"))["counts"]
+    """Counts by verdict, all kinds together, as check.json has them."""
+    counts = json.loads((study.root / "check.json").read_text(encoding="utf-8"))["counts"]
+    return dict(sum(map(Counter, counts.values()), Counter()))
