@@ -24,6 +24,7 @@ STAGES = {
     "data": ("hdpo.tasks.survey", "write_data_survey", "repeats, over-long prompts and lengths of a math data set"),
     "summary": ("hdpo.claims.results", "write_summary", "means, differences and intervals of all finished runs"),
     "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
+    "gains": ("hdpo.report.gains", "write_gains", "where gains come from: by size, and by what the base model solves"),
     "tables": ("hdpo.report.tables", "write_tables", "tables as CSV, Markdown and LaTeX"),
     "figures": ("hdpo.report.figures", "write_figures", "figures as PNG and PDF"),
     "theory": ("hdpo.theory.checks", "write_study_theory", "check the paper's statements numerically"),

@@ -3,36 +3,28 @@
 Problems are told apart by size, and by how often the base model solves them in its tries: never, rarely, often.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from hdpo.claims.results import BASELINE, RARELY, Comparison, Results, compare, unbiased_metrics
+from hdpo.claims.results import BASELINE, RARELY, Results, compare, unbiased_metrics
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, points
-from hdpo.render.runs import family_label, parse_run, run_label
-from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
+from hdpo.render.formats import metric_label
+from hdpo.render.runs import run_label
+from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
-from hdpo.report.figures import PERCENT
-from hdpo.report.run_style import line_style, marker, paths
-from hdpo.report.statistics_tables import statistics_table
+from hdpo.report.gains_figure import ALL, CLASSES, gains_figure
+from hdpo.report.statistics_tables import FORMATS, statistics_table
 from hdpo.run.outcomes import DETAILS
 from hdpo.stats.power import holm, two_sided_p
 from hdpo.study.study import BASE_RUN, Study
 
-ALL = "all"
-CLASSES = ("base never", "base rarely", "base often")
-OUTSIDE = "pass@1"  # of the family of tests: greedy accuracy stands for it
-LEVEL = 0.05  # of the corrected p up to which a difference of the family counts as seen
-DRAWN = ("greedy", "pass@8")
+OUTSIDE = "pass@1"  # no member of the family of tests
 ENDS = ("value", "low", "high", "df")
-COLUMNS = ["run", "subset", "metric", "problems", "seeds", "diff", "low", "high", "df", "share", "p", "p_holm"]
-ARM_COLUMNS = ["run", "seeds", "hard", "tries", *(f"{of}{end}" for of in ("", "diff_") for end in ENDS)]
+COLUMNS = ["run", "subset", "metric", "problems", "seeds", "diff", "low", "high", "df", "adds", "p", "p_holm"]
+ARM_COLUMNS = ["run", "seeds", "hard", "tries", *ENDS, *(f"diff_{end}" for end in ENDS), *DETAILS]
 
 
 def write_gains(study: Study) -> list[Path]:
@@ -45,120 +37,93 @@ def write_gains(study: Study) -> list[Path]:
     gains, arms = gain_frame(results), arm_frame(results)
     for path, frame in ((stem.with_suffix(".csv"), gains), (stem.with_name("gains_arms.csv"), arms)):
         write_text(path, frame.to_csv(index=False, float_format="%.6f"))
-    family = gains[gains["p_holm"].notna()]
+    family = gains[in_family(gains)]
+    tries = arms["tries"].max() if len(arms) else "all"
     tables = (
-        statistics_table("gains-family", family, tests=len(family)),
-        _by_subset("gains-size", gains[gains["subset"].str.startswith("size ")]),
-        _by_subset("gains-base", gains[gains["subset"].isin(CLASSES)], rarely=f"{RARELY:g}"),
-        statistics_table("gains-arms", arms, samples=study.evaluate.test_samples, tries=_most(arms["tries"])),
+        statistics_table("gains-family", family, tests=family["p"].count()),
+        _across("gains-base", gains[gains["subset"].isin(CLASSES)], rarely=f"{100 * RARELY:g}"),
+        _across("gains-size", gains[gains["subset"].str.startswith("size ")]),
+        statistics_table("gains-arms", arms, samples=study.evaluate.test_samples, tries=tries),
     )
     section = Section("", tuple(filter(None, [results.codes])), tables)
     write_document(stem, Document(f"Where the gains of study {study.name} come from", (section,)))
-    save_figure(draw_gains(gains, results.runs), study.root / "figures" / "gains")
+    save_figure(gains_figure(gains, results.runs), study.root / "figures" / "gains")
     return [*sorted(study.root.glob("gains*")), *sorted((study.root / "figures").glob("gains.*"))]
 
 
 def gain_frame(results: Results) -> pd.DataFrame:
-    """Differences to GRPO, paired: one row per run × subset of the test problems × unbiased metric, in shares.
+    """Paired differences to GRPO in shares, one row per run × subset of the test problems × unbiased metric.
 
-    `share`: what the subset adds to the difference over all problems. `p`: two-sided, of all problems. Subsets of
-    fewer than two problems, and runs that are not there, have no row.
+    `adds` is what the subset adds to the difference over all problems. `p` is two-sided and stands beside the
+    differences over all problems. Runs that are not there and subsets of fewer than two problems have no row.
     """
-    base, rows = results.final.get((BASE_RUN, 0)), []
+    base, count, rows = results.final.get((BASE_RUN, 0)), results.study.task.problems.test, []
     sizes = [] if base is None else [f"size {size}" for size in np.unique(base.difficulty)]
     weights = {run: {run: 1.0, BASELINE: -1.0} for run in results.runs if run != BASELINE}
     for subset in (ALL, *sizes, *CLASSES):
         for metric in unbiased_metrics(results.study):
             parts = results.contrasts("test", metric, list(weights.values()), None if subset == ALL else subset)
             for run, found in zip(weights, compare(parts), strict=True):
-                if found is not None:
-                    row = {"run": run, "subset": subset, "metric": metric, "problems": found.problems}
-                    row |= {"seeds": len(found.seeds), "diff": found.value, "low": found.low, "high": found.high}
-                    row |= {"df": found.df, "share": found.value * found.problems / results.study.task.problems.test}
-                    if subset == ALL and len(found.seeds) > 1:
-                        row["p"] = two_sided_p(found.value, found.se, found.df)
-                    rows.append(row)
-    return with_holm(pd.DataFrame(rows, columns=COLUMNS))
+                if found is None:
+                    continue
+                row = {"run": run, "subset": subset, "metric": metric, "problems": found.problems}
+                row |= {"seeds": len(found.seeds), "diff": found.value, "low": found.low, "high": found.high}
+                row |= {"df": found.df, "adds": found.value * found.problems / count}
+                if subset == ALL and not np.isnan(found.se):
+                    row["p"] = two_sided_p(found.value, found.se, found.df)
+                rows.append(row)
+    return with_holm(pd.DataFrame(rows, columns=COLUMNS).astype({"p": float}))
+
+
+def in_family(frame: pd.DataFrame) -> pd.Series:
+    """Which rows are the tests that are corrected together: over all problems, in every metric but pass@1."""
+    return (frame["subset"] == ALL) & (frame["metric"] != OUTSIDE)
 
 
 def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, or several of `gain_frame` joined, with `p_holm` over its family: all problems, all but pass@1."""
-    family = (frame["subset"] == ALL) & (frame["metric"] != OUTSIDE)
-    return frame.assign(p_holm=pd.Series(holm(frame.loc[family, "p"].to_numpy(dtype=float)), frame.index[family]))
+    """The frame with `p_holm` over its family; two studies' frames, joined, are one family."""
+    family = in_family(frame).to_numpy()
+    corrected = np.full(len(frame), np.nan)
+    corrected[family] = holm(frame["p"].to_numpy()[family])
+    return frame.assign(p_holm=corrected)
 
 
 def arm_frame(results: Results) -> pd.DataFrame:
     """One row per run that is there, base model first: cliffs converted, and means over seeds and test problems.
 
-    Columns: `hard`, the problems that the base model never solves; the share of them that the run solves within its
-    tries (value, low, high, df), and its difference to GRPO (diff_…); per problem or sample, `DETAILS` with `echoes` as a
-    share of the samples, and `distinct` only where it comes from as many samples as a trained run's.
+    Of the `hard` problems, those that the base model never solves, the run solves a share (value, low, high, df) within
+    its tries; diff_… is the difference to GRPO. Per sample: length in tokens, entropy in nats, `echoes` as a share.
+    `distinct` correct solutions are per problem, and left out where they come from more samples than a trained run's.
     """
-    runs, n = [run for run in (BASE_RUN, *results.runs) if any(name == run for name, _ in results.final)], []
-    weights = [{run: 1.0} for run in runs] + [None if run == BASELINE else {run: 1.0, BASELINE: -1.0} for run in runs]
-    compared = compare(results.contrasts("test", "conversion", weights, CLASSES[0]))
-    rows = []
-    for run, mean, difference in zip(runs, compared[: len(runs)], compared[len(runs) :], strict=True):
-        found = [outcomes for (name, _), outcomes in results.final.items() if name == run]
-        n = found[0].tries.max() if run == BASE_RUN else found[0].samples.shape[-1]  # samples behind the details
-        row = {"run": run, "seeds": len(found), "hard": mean.problems if mean else np.nan}
-        row |= {"tries": int(found[0].tries.max())} | _ends("", mean) | _ends("diff_", difference)
-        row |= {name: float(np.mean([outcomes.details[name].mean() for outcomes in found])) for name in DETAILS}
-        row["echoes"] /= n
-        if n != found[0].samples.shape[-1]:
+    runs, rows = [run for run in (BASE_RUN, *results.runs) if run in {name for name, _ in results.final}], []
+    differences = [None if run in (BASE_RUN, BASELINE) else {run: 1.0, BASELINE: -1.0} for run in runs]
+    weights = [*({run: 1.0} for run in runs), *differences]
+    found = compare(results.contrasts("test", "conversion", weights, CLASSES[0]))
+    for run, mean, difference in zip(runs, found[: len(runs)], found[len(runs) :], strict=True):
+        outcomes = [outcomes for (name, _), outcomes in results.final.items() if name == run]
+        tries, samples = int(outcomes[0].tries.max()), results.study.evaluate.test_samples
+        row = {"run": run, "seeds": len(outcomes), "hard": mean.problems if mean else 0, "tries": tries}
+        row |= {name: float(np.mean([seed.details[name] for seed in outcomes])) for name in DETAILS}
+        row["echoes"] /= tries if run == BASE_RUN else samples  # further tries of a trained run leave no details
+        if run == BASE_RUN and tries != samples:
             row["distinct"] = np.nan
+        for prefix, part in (("", mean), ("diff_", difference)):
+            row |= {f"{prefix}{end}": getattr(part, end) for end in ENDS} if part else {}
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*ARM_COLUMNS, *DETAILS])
+    return pd.DataFrame(rows, columns=ARM_COLUMNS)
 
 
-def _ends(prefix: str, found: Comparison | None) -> dict[str, float]:
-    return {f"{prefix}{end}": getattr(found, end) for end in ENDS} if found else {}
-
-
-def _most(counts: pd.Series) -> int:
-    return int(counts.max()) if len(counts) else 0
-
-
-def _by_subset(id: str, frame: pd.DataFrame, **words: object) -> Table:
-    """Methods and metrics down, subsets with their number of problems across."""
-    titles = frame["subset"].str.cat(frame["problems"].astype(str), " (") + ")"
-    cells = [points(*row) for row in frame[["diff", "low", "high", "df"]].itertuples(index=False)]
-    shown = frame.assign(method=frame["run"].map(run_label), metric=frame["metric"].map(metric_label), cell=cells)
-    wide = shown.groupby(["method", "metric", titles], sort=False)["cell"].first().unstack() if len(frame) else shown
-    wide = wide[titles.unique()].reset_index() if len(frame) else pd.DataFrame(columns=["method", "metric"])
-    return make_table(id, wide, caption(id, **words), words=("method", "metric"))
-
-
-def message(frame: pd.DataFrame) -> str:
-    """What the figure shows, in a line: where the gains in pass@8 that outlive Holm's correction come from."""
-    last = frame[frame["metric"] == DRAWN[-1]]
-    gainers = last.loc[(last["subset"] == ALL) & (last["p_holm"] <= LEVEL) & (last["diff"] > 0), "run"]
-    if gainers.empty:
-        return f"No method gains on GRPO in {DRAWN[-1]}"
-    shares = last[last["run"].isin(gainers) & last["subset"].isin(CLASSES)].groupby("subset")["share"].sum()
-    if shares.empty:
-        return f"{len(gainers)} methods gain on GRPO in {DRAWN[-1]}"
-    much = "mostly" if shares.max() > shares.sum() / 2 else "most"
-    return f"Gains in {DRAWN[-1]} come {much} from problems that the base model solves {shares.idxmax().split()[1]}"
-
-
-def draw_gains(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
-    """What each class of problems adds to the difference to GRPO, and their sum: a row per metric, a line per family."""
-    use_style()
-    columns = [*(subset for subset in CLASSES if (frame["subset"] == subset).any()), ALL]
-    size = (PAGE_WIDTH, 4.2)
-    figure, axes = plt.subplots(len(DRAWN), len(columns), figsize=size, sharex=True, sharey="row", squeeze=False)
-    families = [path for path in paths(runs) if set(path) & set(frame["run"])]
-    levels = sorted({parse_run(run).level for path in families for run in path})
-    for metric, row in zip(DRAWN, axes, strict=True):
-        row[0].set_ylabel(f"{metric} − GRPO's, points")
-        for subset, axis in zip(columns, row, strict=True):
-            part = frame[(frame["metric"] == metric) & (frame["subset"] == subset)].set_index("run")
-            axis.axhline(0, color=PALETTE["black"], lw=1.0)
-            for place, path in enumerate(families):
-                shown = part.reindex([run for run in path if run in part.index])
-                x = [levels.index(parse_run(run).level) + 0.12 * (place - (len(families) - 1) / 2) for run in shown.index]
-                weight = (shown["share"] / shown["diff"]).fillna(1)
-                spread = [(shown["diff"] - shown["low"]) * weight, (shown["high"] - shown["diff"]) * weight]
-                style = line_style(path[0], runs)
-                axis.errorbar(x, shown["share"], np.nan_to_num(spread), **style, marker="o", ms=3.5, elinewidth=0.9)
+def _across(id: str, frame: pd.DataFrame, **words: object) -> Table:
+    """Methods and metrics down, subsets across with their number of problems."""
+    subsets = {f"{subset} ({count})": None for subset, count in zip(frame["subset"], frame["problems"], strict=True)}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in frame.sort_index().itertuples():
+        cell = FORMATS["paired"](row.diff, row.low, row.high, row.df)
+        cells.setdefault((run_label(row.run), metric_label(row.metric)), {})[f"{row.subset} ({row.problems})"] = cell
+    rows = [
+        {"method": method, "metric": metric} | dict.fromkeys(subsets, "—") | part
+        for (method, metric), part in cells.items()
+    ]
+    return make_table(
+        id, pd.DataFrame(rows, columns=["method", "metric", *subsets]), caption(id, **words), words=("method", "metric")
+    )

@@ -215,8 +215,18 @@ def test_origins_by_hand(study):
 @pytest.mark.parametrize(
     ("detectable", "verdict", "shown", "why"),
     [
-        (0.0131, "smaller than this study can see", "smaller than this study can see (1.3 points)", "1.31 points .* more"),
-        (0.0072, "no difference seen", "no difference seen", r"0\.72 points with 80 % power, no more than the 1 point "),
+        (
+            0.0131,
+            "smaller than this study can see",
+            "smaller than this study can see (1.3 points)",
+            "1.31 points .* more",
+        ),
+        (
+            0.0072,
+            "no difference seen",
+            "no difference seen",
+            r"0\.72 points with 80 % power, no more than the 1 point ",
+        ),
     ],
 )
 def test_what_a_study_without_a_difference_detects_is_said(detectable, verdict, shown, why):
