@@ -55,7 +55,8 @@ def gain_frame(results: Results) -> pd.DataFrame:
     """Paired differences to GRPO in shares, one row per run × subset of the test problems × unbiased metric.
 
     `adds` is what the subset adds to the difference over all problems. `p` is two-sided and stands beside the
-    differences over all problems. Runs that are not there and subsets of fewer than two problems have no row.
+    differences of planned runs over all problems. Runs that are not there and subsets of fewer than two problems have
+    no row.
     """
     base, count, rows = results.final.get((BASE_RUN, 0)), results.study.task.problems.test, []
     sizes = [] if base is None else [f"size {size}" for size in np.unique(base.difficulty)]
@@ -69,7 +70,7 @@ def gain_frame(results: Results) -> pd.DataFrame:
                 row = {"run": run, "subset": subset, "metric": metric, "problems": found.problems}
                 row |= {"seeds": len(found.seeds), "diff": found.value, "low": found.low, "high": found.high}
                 row |= {"df": found.df, "adds": found.value * found.problems / count}
-                if subset == ALL and not np.isnan(found.se):
+                if subset == ALL and run in results.study.runs and len(found.seeds) > 1:
                     row["p"] = two_sided_p(found.value, found.se, found.df)
                 rows.append(row)
     return with_holm(pd.DataFrame(rows, columns=COLUMNS).astype({"p": float}))

@@ -29,13 +29,15 @@ def message(frame: pd.DataFrame) -> str:
     if adds.empty:
         return f"{len(gainers)} of {part['run'].nunique()} methods gain on GRPO in {DRAWN[-1]}"
     much = "mostly" if adds.max() > adds.sum() / 2 else "more than elsewhere"
-    return f"Gains in {DRAWN[-1]} come {much} from problems that the base model solves {adds.idxmax().split()[1]}"
+    return (
+        f"Gains in {DRAWN[-1]} come {much} from problems that the {adds.idxmax().replace('base', 'base model')} solves"
+    )
 
 
 def gains_figure(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     """What each class of problems adds to the difference to GRPO, and the whole; a line per family, by level."""
     use_style()
-    titles = {name: f"base solves {name.removeprefix('base ')}" for name in CLASSES} | {ALL: "all problems: the sum"}
+    titles = {name: f"{name} solves" for name in CLASSES} | {ALL: "all, the sum"}
     shape, size = (len(DRAWN), len(titles)), (PAGE_WIDTH, 3.9)
     figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey="row", squeeze=False)
     families = [path for path in paths(runs) if set(path) & set(frame["run"])]
@@ -47,7 +49,9 @@ def gains_figure(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
             axis.axhline(0, color=PALETTE["black"], lw=1.0)
             part = frame[(frame["metric"] == metric) & (frame["subset"] == subset)].set_index("run")
             if metric == DRAWN[0]:
-                axis.set_title(title + (f"\n({part['problems'].iloc[0]:,})" if len(part) else ""), fontsize="small")
+                axis.set_title(
+                    title + (f",\n{part['problems'].iloc[0]:,} problems" if len(part) else ""), fontsize="small"
+                )
             for place, path in enumerate(families):
                 shown = part.loc[[run for run in path if run in part.index]]
                 x = [levels.index(parse_run(run).level) for run in shown.index]
@@ -72,8 +76,9 @@ def _label(axis: Axes, part: pd.DataFrame, families: Sequence[Sequence[str]], ru
     ordered = sorted(last, key=lambda run: last[run]["adds"])
     for place, run in enumerate(ordered):
         name, color = family_label(parse_run(run).family), line_style(run, runs)["color"]
-        spot = (1.02, 0.5 + 0.14 * (place - (len(ordered) - 1) / 2))
-        axis.annotate(name, spot, xycoords="axes fraction", color=color, va="center", fontsize="small")
+        how = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "annotation_clip": False}
+        apart = (0, 10 * (place - (len(ordered) - 1) / 2))
+        axis.annotate(name, (1.02, last[run]["adds"]), apart, color=color, va="center", fontsize="small", **how)
 
 
 def _level(level: tuple[tuple[float, ...], tuple[str, ...]]) -> str:

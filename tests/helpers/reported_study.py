@@ -14,6 +14,7 @@ from hdpo.claims.results import write_summary
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import Table
 from hdpo.report.figures import write_figures
+from hdpo.report.gains import write_gains
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system import files
@@ -84,6 +85,7 @@ def build(folder: Path) -> Study:
     write_summary(study)
     write_tables(study)
     write_figures(study)
+    write_gains(study)
     reference = folder / "results" / "reference" / study.name / "summary.csv"
     reference.parent.mkdir(parents=True)
     reference.write_bytes((study.root / "summary.csv").read_bytes())

@@ -243,7 +243,7 @@ def test_it_works_in_a_browser(page, tmp_path, width):
     document, console = browse((tmp_path / "frame.html").as_uri(), tmp_path)
     assert console == ""
     seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', document, re.S)[1]))
-    assert len(seen["images"]) == 5 and min(seen["images"]) > 500  # four figures, and the audit's
+    assert len(seen["images"]) == 6 and min(seen["images"]) > 500  # five figures, and the audit's
     assert seen["overflow"] == 0  # with every part open: wide tables scroll by themselves
     numbers = [float(cell.split()[0].replace("−", "-")) for cell in seen["measured"] if re.match(r"[−+]?\d", cell)]
     assert len(numbers) > 15 and numbers == sorted(numbers) and seen["sort"] == "ascending"
