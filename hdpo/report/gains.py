@@ -10,13 +10,13 @@ import pandas as pd
 
 from hdpo.claims.results import BASELINE, RARELY, Results, compare, unbiased_metrics
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label
+from hdpo.render.formats import metric_label, points
 from hdpo.render.runs import run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains_figure import ALL, CLASSES, gains_figure
-from hdpo.report.statistics_tables import FORMATS, statistics_table
+from hdpo.report.statistics_tables import statistics_table
 from hdpo.run.outcomes import DETAILS
 from hdpo.stats.power import holm, two_sided_p
 from hdpo.study.study import BASE_RUN, Study
@@ -116,15 +116,9 @@ def arm_frame(results: Results) -> pd.DataFrame:
 
 def _across(id: str, frame: pd.DataFrame, **words: object) -> Table:
     """Methods and metrics down, subsets across with their number of problems."""
-    subsets = {f"{subset} ({count})": None for subset, count in zip(frame["subset"], frame["problems"], strict=True)}
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for row in frame.sort_index().itertuples():
-        cell = FORMATS["paired"](row.diff, row.low, row.high, row.df)
-        cells.setdefault((run_label(row.run), metric_label(row.metric)), {})[f"{row.subset} ({row.problems})"] = cell
-    rows = [
-        {"method": method, "metric": metric} | dict.fromkeys(subsets, "—") | part
-        for (method, metric), part in cells.items()
-    ]
-    return make_table(
-        id, pd.DataFrame(rows, columns=["method", "metric", *subsets]), caption(id, **words), words=("method", "metric")
-    )
+    cells = list(map(points, *(frame[column] for column in ("diff", "low", "high", "df"))))
+    subsets = [f"{subset} ({count})" for subset, count in zip(frame["subset"], frame["problems"], strict=True)]
+    down = {"method": frame["run"].map(run_label), "metric": frame["metric"].map(metric_label)}
+    long = pd.DataFrame(down | {"subset": subsets, "cell": cells})
+    wide = long.groupby([*down, "subset"], sort=False)["cell"].first().unstack(sort=False).fillna("—").reset_index()
+    return make_table(id, wide, caption(id, **words), words=list(down))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hdpo.claims.check import verdict_text
-from hdpo.claims.claims import load_claims
+from hdpo.claims.claims import claims_of, load_claims
 from hdpo.claims.reported import PAPER, reported_scores
 from hdpo.report.captions import FIGURES
 from hdpo.report.content import report_data
@@ -238,7 +238,7 @@ def test_what_a_study_without_a_difference_detects_is_said(detectable, verdict, 
 
 
 def test_reasons_state_what_decided(study):
-    claims = {claim.id: claim for claim in load_claims()}
+    claims = {claim.id: claim for claim in claims_of(study)}
     check = json.loads((study.root / "check.json").read_text())
     rows = {row["id"]: row for row in check["claims"]}
     assert sum(verdicts(study).values()) == len(rows)
