@@ -139,7 +139,7 @@ rule check:
         RESULTS,
         rules.summary.output,
         rules.theory.output,
-        packaged("paper/reported.csv", "paper/claims.yaml"),
+        packaged("paper/reported.csv", "paper/claims.yaml", "paper/plan.yaml"),
     output:
         report(f"{ROOT}/check.csv", category="Verdicts", caption="captions/check.rst", labels={"table": "verdicts"}),
         f"{ROOT}/check.md",

@@ -36,8 +36,8 @@ from hdpo.theory.statements import read_theory
 KEPT = "The runs are the planned ones, their commits descend from the plan's, and no rule has changed since."
 KINDS = {"effect": "Effects", "null": "Nulls", "theory": "Theory", "cost": "Cost"}
 READING = (
-    "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for the"
-    " equivalence of 2a) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
+    "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for"
+    " nulls) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
     " Reported: the same contrast of the paper's entries, Tables 1 | 3, and how many parts have the claimed sign."
     " The rules stand in hdpo/paper/claims.yaml, written before any result was read."
 )

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hdpo.render.formats import thousands
 from hdpo.render.runs import family_label, parse_run
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.report.figures import PERCENT, say_not_run
@@ -50,7 +51,8 @@ def gains_figure(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
             part = frame[(frame["metric"] == metric) & (frame["subset"] == subset)].set_index("run")
             if metric == DRAWN[0]:
                 axis.set_title(
-                    title + (f",\n{part['problems'].iloc[0]:,} problems" if len(part) else ""), fontsize="small"
+                    title + (f",\n{thousands(part['problems'].iloc[0])} problems" if len(part) else ""),
+                    fontsize="small",
                 )
             for place, path in enumerate(families):
                 shown = part.loc[[run for run in path if run in part.index]]
