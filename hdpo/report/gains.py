@@ -4,6 +4,7 @@ Problems are told apart by size, and by how often the base model solves them in 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ def arm_frame(results: Results) -> pd.DataFrame:
     for run, mean, difference in zip(runs, found[: len(runs)], found[len(runs) :], strict=True):
         outcomes = [outcomes for (name, _), outcomes in results.final.items() if name == run]
         tries, samples = int(outcomes[0].tries.max()), results.study.evaluate.test_samples
-        row = {"run": run, "seeds": len(outcomes), "hard": mean.problems if mean else 0, "tries": tries}
+        row: dict[str, Any] = {"run": run, "seeds": len(outcomes), "hard": mean.problems if mean else 0, "tries": tries}
         row |= {name: float(np.mean([seed.details[name] for seed in outcomes])) for name in DETAILS}
         row["echoes"] /= tries if run == BASE_RUN else samples  # further tries of a trained run leave no details
         if run == BASE_RUN and tries != samples:

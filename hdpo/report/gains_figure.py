@@ -1,6 +1,7 @@
 """The figure of where gains come from, and what it shows in a line."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,7 +79,7 @@ def _label(axis: Axes, part: pd.DataFrame, families: Sequence[Sequence[str]], ru
     ordered = sorted(last, key=lambda run: last[run]["adds"])
     for place, run in enumerate(ordered):
         name, color = family_label(parse_run(run).family), line_style(run, runs)["color"]
-        how = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "annotation_clip": False}
+        how: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         apart = (0, 10 * (place - (len(ordered) - 1) / 2))
         axis.annotate(name, (1.02, last[run]["adds"]), apart, color=color, va="center", fontsize="small", **how)
 
