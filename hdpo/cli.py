@@ -24,6 +24,7 @@ STAGES = {
     "data": ("hdpo.tasks.survey", "write_data_survey", "repeats, over-long prompts and lengths of a math data set"),
     "summary": ("hdpo.claims.results", "write_summary", "means, differences and intervals of all finished runs"),
     "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
+    "gains": ("hdpo.report.gains", "write_gains", "where gains come from: by size, and by what the base model solves"),
     "tables": ("hdpo.report.tables", "write_tables", "tables as CSV, Markdown and LaTeX"),
     "figures": ("hdpo.report.figures", "write_figures", "figures as PNG and PDF"),
     "theory": ("hdpo.theory.checks", "write_study_theory", "check the paper's statements numerically"),
@@ -94,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--assume", metavar="NAME=VALUE", nargs="+", type=assumption, default=[])
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--published", action="store_true", help=PUBLISHED)
-    check.add_argument("--strict", action="store_true", help="exit 1 if a claim is contradicted or not run")
+    check.add_argument("--strict", action="store_true", help="exit 1 if a claim of the paper fails or is not run")
     power = command("power", "power of a planned study, from a published study of development seeds")
     power.add_argument("--seeds", type=count, required=True, help="of the planned study")
     power.add_argument("--problems", type=count, required=True, help="test problems of the planned study")

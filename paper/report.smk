@@ -54,6 +54,26 @@ rule figures:
         "hdpo figures {config[study]:q} {FLAG} > {log:q} 2>&1"
 
 
+rule gains:
+    input:
+        RESULTS,
+        rules.summary.output,
+        CAPTIONS,
+    output:
+        report(f"{ROOT}/gains.csv", category="Gains", caption="captions/gains.rst", labels={"table": "gains"}),
+        report(f"{ROOT}/figures/gains.png", category="Gains", caption="captions/gains.rst", labels={"figure": "gains"}),
+        f"{ROOT}/figures/gains.pdf",
+        f"{ROOT}/gains_arms.csv",
+        f"{ROOT}/gains.json",
+        f"{ROOT}/gains.md",
+    log:
+        f"{ROOT}/logs/gains.log",
+    params:
+        code=code_hash("hdpo.report.gains"),
+    shell:
+        "hdpo gains {config[study]:q} {FLAG} > {log:q} 2>&1"
+
+
 rule theory:
     input:
         BASE_FILES,
@@ -119,7 +139,7 @@ rule check:
         RESULTS,
         rules.summary.output,
         rules.theory.output,
-        packaged("paper/reported.csv", "paper/claims.yaml"),
+        packaged("paper/reported.csv", "paper/claims.yaml", "paper/plan.yaml"),
     output:
         report(f"{ROOT}/check.csv", category="Verdicts", caption="captions/check.rst", labels={"table": "verdicts"}),
         f"{ROOT}/check.md",
@@ -141,6 +161,7 @@ rule report:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
+        rules.gains.output,
         packaged("paper/references.yml", *(f"paper/{name}.typ" for name in PARTS)),
         CAPTIONS,
     output:
@@ -162,6 +183,7 @@ rule page:
         rules.figures.output,
         rules.audit.output,
         rules.statistics.output,
+        rules.gains.output,
         packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js")), "report/templates/table.html"),
         CAPTIONS,
     output:

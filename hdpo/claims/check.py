@@ -36,8 +36,8 @@ from hdpo.theory.statements import read_theory
 KEPT = "The runs are the planned ones, their commits descend from the plan's, and no rule has changed since."
 KINDS = {"effect": "Effects", "null": "Nulls", "theory": "Theory", "cost": "Cost"}
 READING = (
-    "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for the"
-    " equivalence of 2a) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
+    "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for"
+    " nulls) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
     " Reported: the same contrast of the paper's entries, Tables 1 | 3, and how many parts have the claimed sign."
     " The rules stand in hdpo/paper/claims.yaml, written before any result was read."
 )
@@ -47,7 +47,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     """Write `<root>/check.md`, .csv and .json, the short `verdicts.md`, and print the verdicts.
 
     Returns:
-        0; with `strict`, 1 if a claim of the paper is contradicted or not run.
+        0; with `strict`, 1 if a claim of the paper is contradicted, has the opposite sign or is not run.
 
     Raises:
         UserError: a result, the claims or the paper's numbers are damaged or belong elsewhere.
@@ -59,7 +59,8 @@ def write_check(study: Study, strict: bool = False) -> int:
     counts = count_verdicts(claims, verdicts["verdict"])
     counted = " ".join(counts_line(kind, found) for kind, found in counts.items())
     plan, departed = load_registration(), departures(study)
-    shown = verdicts.drop(columns="data")
+    numbers = verdicts.drop(columns="data")
+    shown = numbers.assign(verdict=[verdict_text(*row) for row in zip(numbers["verdict"], numbers["MDE"], strict=True)])
     compared = [make_table("reference", reference)] if len(reference) else []
     compared_by = COMPARISON_RULE if compared else "No reference run is committed."
     sections = (
@@ -74,7 +75,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     tables = {"claims": verdicts, "reported": facts, "reference": reference}
     as_json |= {name: table.to_dict("records") for name, table in tables.items()}
     write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
-    write_text(study.root / "check.csv", shown.to_csv(index=False))
+    write_text(study.root / "check.csv", numbers.to_csv(index=False))
     write_json(study.root / "check.json", json.loads(json.dumps(as_json), parse_constant=lambda _: None))  # no nan
     brief = shown[["id", "claim", "reported", "measured", "MDE", "seeds", "verdict"]]
     in_short = make_table("verdicts", brief, words=brief.columns, notes=[READING])
@@ -100,6 +101,11 @@ def counts_line(kind: str, counts: dict[str, int]) -> str:
     """`Effects, 3: 2 reproduced, 1 mixed.`"""
     parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return f"{KINDS[kind]}, {sum(counts.values())}: {parts or 'none'}."
+
+
+def verdict_text(verdict: str, detectable: str) -> str:
+    """The verdict in words; `smaller than this study can see` names the size, the row's MDE in points."""
+    return f"{verdict} ({detectable} points)" if verdict == "smaller than this study can see" else verdict
 
 
 def check_claims(results: Results, claims: list[AnyClaim], reported: pd.DataFrame) -> pd.DataFrame:

@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hdpo.claims.check import READING
+from hdpo.claims.check import KINDS, READING, count_verdicts, verdict_text
 from hdpo.claims.claims import VERDICTS, AnyClaim, claims_of
 from hdpo.claims.reference import COMPARISON_RULE
 from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
@@ -49,8 +48,9 @@ def report_data(study: Study) -> dict[str, Any]:
         "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
-        "counts": _counts(row["verdict"] for row in rows if not row["beyond"]),
-        "counts_beyond": _counts(row["verdict"] for row in rows if row["beyond"]),
+        "counts": _counts(claims, rows, beyond=False),
+        "counts_beyond": _counts(claims, rows, beyond=True),
+        "departures": (check or {}).get("departures", []),
         "tables": _result_tables(study) | _claim_tables(rows) | _check_tables(check) | {"runs": runs_table(sources)},
         "comparison_rule": COMPARISON_RULE,
         "reference_counts": dict(Counter(row["result"] for row in (check or {}).get("reference", []))),
@@ -58,6 +58,7 @@ def report_data(study: Study) -> dict[str, Any]:
         "theory": None if theory is None else _theory(theory),
         "audit": _page(study, "audit/audit"),
         "statistics": _page(study, "statistics"),
+        "gains": _page(study, "gains"),
         "origins": sources,
     }
 
@@ -102,13 +103,16 @@ def _claims(study: Study, claims: list[AnyClaim], check: dict[str, Any] | None) 
         entry = {"id": claim.id, "number": re.findall(r"\d+|\D+", claim.id)[0], "beyond": claim.beyond}
         entry |= {"claim": claim.statement, "where": claim.where, "quantity": row.get("quantity", claim.quantity)}
         entry |= {key: str(row[key]) for key in ("reported", "measured", "MDE", "seeds", "verdict")}
+        entry |= {"kind": KINDS[claim.kind], "shown": verdict_text(entry["verdict"], entry["MDE"])}
         entries.append(entry | {"rule": rule_in_words(claim), "reason": reason(claim, row, reported)})
     return entries
 
 
-def _counts(verdicts: Iterable[str], order: Iterable[str] = VERDICTS) -> dict[str, int]:
-    counts = Counter(verdicts)
-    return {verdict: counts[verdict] for verdict in order}
+def _counts(claims: list[AnyClaim], rows: list[dict[str, Any]], beyond: bool) -> dict[str, dict[str, int]]:
+    """Verdicts of the paper's claims, or of those beyond it, by the title of their kind."""
+    pairs = [(claim, row["verdict"]) for claim, row in zip(claims, rows, strict=True) if claim.beyond == beyond]
+    counted = count_verdicts([claim for claim, _ in pairs], [verdict for _, verdict in pairs])
+    return {KINDS[kind]: found for kind, found in counted.items() if found}
 
 
 def _result_tables(study: Study) -> dict[str, Table | None]:
@@ -122,7 +126,7 @@ def _result_tables(study: Study) -> dict[str, Table | None]:
 def _claim_tables(rows: list[dict[str, Any]]) -> dict[str, Table]:
     """The claims of the paper, every verdict, and every rule."""
     frame = pd.DataFrame(rows).assign(reported=[row["reported"].replace("; ", "\n") for row in rows])
-    frame = frame.rename(columns={"rule": "counts as reproduced if"})
+    frame = frame.drop(columns="verdict").rename(columns={"rule": "counts as reproduced if", "shown": "verdict"})
     columns = {
         "scope": ["id", "claim", "where"],
         "verdicts": ["id", "claim", "reported", "measured", "MDE", "verdict"],
@@ -165,7 +169,7 @@ def _figures(study: Study, folder: str) -> list[dict[str, Any]]:
 
 def _theory(frame: pd.DataFrame) -> dict[str, Any]:
     """Counts, the statements that fail, and the whole table."""
-    counts = _counts(frame["verdict"], THEORY_VERDICTS)
+    counts = {verdict: int((frame["verdict"] == verdict).sum()) for verdict in THEORY_VERDICTS}
     fails = frame.loc[frame["verdict"] == "fails", "statement"].unique().tolist()
     return {"total": len(frame), "counts": counts, "fails": fails, "table": theory_table(frame.drop(columns="id"))}
 

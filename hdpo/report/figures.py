@@ -83,7 +83,7 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
         for ticks in (axis.xaxis, axis.yaxis):
             ticks.set_major_formatter(PERCENT)
         if part.empty:
-            _say_not_run(axis)
+            say_not_run(axis)
     axes[0, 0].set_ylabel("pass@8 − GRPO's, points")
     return _finish(figure, axes, {BASELINE, *frame["run"]}, runs)
 
@@ -153,7 +153,7 @@ def _cross(axis: Axes, point: pd.Series, run: str, runs: Sequence[str], hollow: 
     axis.errorbar(point["x"], point["y"], xerr=x, yerr=y, elinewidth=0.8, ls="none", **style)
 
 
-def _say_not_run(axis: Axes) -> None:
+def say_not_run(axis: Axes) -> None:
     axis.annotate("not run", (0.5, 0.7), xycoords="axes fraction", ha="center", color=PALETTE["grey"])
 
 
@@ -161,6 +161,6 @@ def _finish(figure: Figure, axes: np.ndarray, there: set[str], runs: Sequence[st
     """One legend below for the runs that are there; panels without data say so."""
     for axis in axes.flat:
         if not axis.has_data():
-            _say_not_run(axis)
+            say_not_run(axis)
     draw_legend(figure, there, runs)
     return figure

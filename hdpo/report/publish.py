@@ -8,7 +8,7 @@ from hdpo.claims.sources import write_published
 from hdpo.study.study import Study
 
 PATTERNS = (
-    *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "report.*"),
+    *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "gains*", "report.*"),
     *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*"),
 )
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)

@@ -38,7 +38,11 @@ def reason(claim: AnyClaim, row: dict[str, Any], reported: pd.DataFrame) -> str:
     if row["verdict"] == "not run":
         return MISSING
     if isinstance(claim, Direction):
-        return _direction(claim, data) + _power(claim, data["pooled"], reported)
+        return (
+            _direction(claim, data)
+            + _interest(claim, row["verdict"], data["pooled"])
+            + _power(claim, data["pooled"], reported)
+        )
     if isinstance(claim, Equivalence):
         return _equivalence(claim, data["pooled"])
     if isinstance(claim, Overhead):
@@ -58,6 +62,15 @@ def _direction(claim: Direction, data: dict[str, Any]) -> str:
     if claim.each_seed:
         text += f"; it has that sign in {sum(claim.sign * value > 0 for value in seeds)} of {len(seeds)} seeds"
     return text + "."
+
+
+def _interest(claim: Direction, verdict: str, pooled: dict[str, Any]) -> str:
+    """Where the interval holds 0: what this study detects, beside the effect of interest."""
+    if verdict not in ("no difference seen", "smaller than this study can see"):
+        return ""
+    beside = "more than" if pooled["detectable"] > claim.least else "no more than"
+    least = f"{100 * pooled['detectable']:.2f} points with {100 * POWER:g} % power"
+    return f" The smallest effect that this study detects is {least}, {beside} the {_points(claim.least)} of interest."
 
 
 def _power(claim: Direction, pooled: dict[str, Any], reported: pd.DataFrame) -> str:

@@ -26,6 +26,11 @@ FORMATS: dict[str, Callable[..., str]] = {
     "p": lambda value: "—" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}",
     "changes": lambda gained, lost: "—" if pd.isna(gained) else f"{gained:.0f}/{lost:.0f}",
     "interval": lambda value, low, high, seeds: points(value, low, high, _df(seeds)),
+    "paired": points,
+    "estimate": lambda value, low, high, df: (
+        percent(value) + ("" if pd.isna(low) else f" [{100 * low:.1f}, {100 * high:.1f}]{beside(df)}")
+    ),
+    "mean": lambda value: number(value, ".2f"),
     "range": lambda value, low, high, seeds=0: (
         "—" if pd.isna(value) else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]{beside(_df(seeds))}"
     ),

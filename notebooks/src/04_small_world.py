@@ -35,6 +35,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
+from hdpo.claims.check import count_verdicts
+from hdpo.claims.claims import claims_of
 from hdpo.claims.results import Results, summarise
 from hdpo.report import figure_data, figures
 from hdpo.study.study import load_study
@@ -55,9 +57,8 @@ pd.set_option("display.precision", 3)
 
 # %%
 base = results.final[("base", 0)]
-sizes = pd.read_parquet(REFERENCE / "eval/base/seed0.parquet")["difficulty"].to_numpy()
 metrics = ["greedy", "pass@1", "pass@4", "pass@8"]
-pd.DataFrame({metric: base.score(metric) for metric in metrics}).groupby(sizes).mean().rename_axis("numbers")
+pd.DataFrame({metric: base.score(metric) for metric in metrics}).groupby(base.difficulty).mean().rename_axis("numbers")
 
 # %% [markdown]
 # ## What training did
@@ -82,7 +83,7 @@ figures.cliffs(figure_data.cliff_frame(results), study.runs)
 # ## The headline table
 #
 # Final weights, test problems that nothing was tuned on, mean over seeds. The interval is for other seeds and
-# problems and keeps the pairing. With three seeds it has few degrees of freedom (df) and is wide for it.
+# problems and keeps the pairing. Its degrees of freedom (df) say how many of them its width rests on.
 
 # %%
 display(Markdown((REFERENCE / "tables/headline.md").read_text(encoding="utf-8")))
@@ -129,12 +130,16 @@ pd.DataFrame(
 # %% [markdown]
 # ## Verdicts
 #
-# Each claim of the paper with the rule that was fixed before the run (`hdpo/paper/claims.yaml`). *Inconclusive* means
-# that the interval contains zero and the sign is not the claimed one; *direction only*, that the sign is right and the
-# interval still contains zero.
+# Each claim with the rule that was fixed before the runs (`hdpo/paper/claims.yaml`). Where the interval of a difference
+# contains zero, *no difference seen* means that the study would find an effect of interest with 80 % power, and
+# *smaller than this study can see* that it would not; the MDE says what it would find. *Mixed*: the interval lies on
+# the claimed side, and a part of the claim does not. First the counts by kind of claim, then every verdict.
 
 # %%
 verdicts = pd.read_csv(REFERENCE / "check.csv")
+pd.DataFrame(count_verdicts(claims_of(study), verdicts["verdict"])).fillna(0).astype(int)
+
+# %%
 verdicts[["id", "claim", "reported", "measured", "MDE", "verdict"]].set_index("id").style.set_table_styles(
     [{"selector": "td", "props": "text-align: left; white-space: normal"}]
 )

@@ -1,6 +1,7 @@
 """A made-up study with everything on disk that the PDF and the web page show: results, records, theory, audit."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hdpo.claims.results import write_summary
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import Table
 from hdpo.report.figures import write_figures
+from hdpo.report.gains import write_gains
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system import files
@@ -83,6 +85,7 @@ def build(folder: Path) -> Study:
     write_summary(study)
     write_tables(study)
     write_figures(study)
+    write_gains(study)
     reference = folder / "results" / "reference" / study.name / "summary.csv"
     reference.parent.mkdir(parents=True)
     reference.write_bytes((study.root / "summary.csv").read_bytes())
@@ -92,5 +95,6 @@ def build(folder: Path) -> Study:
 
 
 def verdicts(study: Study) -> dict[str, int]:
-    """Counts by verdict as check.json has them."""
-    return json.loads((study.root / "check.json").read_text(encoding="utf-8"))["counts"]
+    """Counts by verdict, all kinds together, as check.json has them."""
+    counts = json.loads((study.root / "check.json").read_text(encoding="utf-8"))["counts"]
+    return dict(sum(map(Counter, counts.values()), Counter()))

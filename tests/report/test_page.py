@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hdpo.claims.claims import VERDICTS
 from hdpo.report.web_page import csp_hash, embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
@@ -161,6 +162,14 @@ def test_the_processes_of_a_run_are_shown_beside_its_hardware(study, page):
     assert "GPU: Some GPU; processes per run: 8, threads of each: 2;" in write_page(study).read_text()
 
 
+def test_departures_from_the_plan_are_listed_where_there_are_any(study, page):
+    assert 'id="departures"' not in page
+    check = json.loads((study.root / "check.json").read_text())
+    (study.root / "check.json").write_text(json.dumps(check | {"departures": [HOSTILE]}))
+    listed = re.search(r'id="departures">.*?<li>(.*?)</li>', write_page(study).read_text(), re.S)[1]
+    assert "<" not in listed and html.unescape(listed) == HOSTILE
+
+
 def test_nothing_run_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = write_page(make_study(tmp_path)).read_text()
@@ -234,13 +243,13 @@ def test_it_works_in_a_browser(page, tmp_path, width):
     document, console = browse((tmp_path / "frame.html").as_uri(), tmp_path)
     assert console == ""
     seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', document, re.S)[1]))
-    assert len(seen["images"]) == 5 and min(seen["images"]) > 500  # four figures, and the audit's
+    assert len(seen["images"]) == 6 and min(seen["images"]) > 500  # five figures, and the audit's
     assert seen["overflow"] == 0  # with every part open: wide tables scroll by themselves
     numbers = [float(cell.split()[0].replace("−", "-")) for cell in seen["measured"] if re.match(r"[−+]?\d", cell)]
     assert len(numbers) > 15 and numbers == sorted(numbers) and seen["sort"] == "ascending"
     assert seen["measured"][-1] == "—" == seen["reverse"][-1]  # what has no number stays last
-    order = ["reproduced", "direction only", "inconclusive", "contradicted", "not run"]
-    assert [order.index(verdict) for verdict in seen["verdicts"]] == sorted(map(order.index, seen["verdicts"]))
+    order = [VERDICTS.index(verdict.split(" (")[0]) for verdict in seen["verdicts"]]
+    assert order == sorted(order) and len(set(order)) > 2
     assert seen["ids"][:3] == ["1a", "1b", "2a"] and seen["ids"][-1] == "x3"
     verdict, left, status = seen["filter"]
     assert left == [verdict] and re.fullmatch(r"\d+ of 24 claims shown\.", status)

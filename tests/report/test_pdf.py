@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hdpo.claims.claims import load_claims
+from hdpo.claims.check import verdict_text
+from hdpo.claims.claims import claims_of, load_claims
 from hdpo.claims.reported import PAPER, reported_scores
 from hdpo.report.captions import FIGURES
 from hdpo.report.content import report_data
@@ -65,11 +66,11 @@ def test_the_text_holds_what_the_results_say(study):
     data = json.loads((study.root / "report.json").read_text())
     for part in ("Scope of reproducibility", "What was easy", "What was difficult", "Statement of limitations"):
         assert part in text
-    claimed = sum(data["counts"].values())
-    for verdict, count in data["counts"].items():
-        assert (f"{verdict} ({count} of {claimed})" in text) == (count > 0)
+    for kind, counts in (data["counts"] | data["counts_beyond"]).items():
+        assert re.search(rf"{kind}, {sum(counts.values())}: \d", text)
+        assert all(re.search(rf"\b{number} {verdict} \(", text) for verdict, number in counts.items())
     assert "21 training runs took 22 minutes of wall time in sum, one process each, on Some CPU" in text  # 1302 s
-    assert re.search(r"Of \d+ means of the committed run, \d+ are “identical” in this one \(Appendix F\)", text)
+    assert re.search(r"Of \d+ means of the committed run, \d+ are “identical” in this one \(Appendix G\)", text)
     assert "10 parameters in all" in text and "Some CPU" in text and "A caption with `code`" in text
 
 
@@ -83,11 +84,11 @@ def test_runs_of_several_processes_say_so(study):
 def test_nothing_run_is_a_report_that_says_so(empty):
     text = text_of(write_pdf(empty))
     data = json.loads((empty.root / "report.json").read_text())
-    assert data["counts"]["not run"] == sum(data["counts"].values()) > 0
+    assert all(set(counts) == {"not run"} for counts in (data["counts"] | data["counts_beyond"]).values())
     assert data["theory"] is data["audit"] is data["tables"]["headline"] is None
     assert not any(figure["there"] for figure in data["figures"])
     assert "0 training runs of 21 planned" in text and text.count("not run") > 40
-    assert "reproduced (" not in text
+    assert not re.search(r"\d reproduced \(", text)
 
 
 def test_one_seed_and_a_study_of_the_papers_scale_can_be_reported(tmp_path, monkeypatch):
@@ -129,6 +130,14 @@ def test_every_planned_figure_is_one_that_the_kit_draws(study):
     drawn = {f"figures/{path.stem}" for path in (study.root / "figures").glob("*.png")}
     drawn |= {f"theory/{stem}" for stem in re.findall(r'"(theory-[\w-]+)"', inspect.getsource(draw_figures))}
     assert drawn == {stem for stem in FIGURES if not stem.startswith("audit/")}
+
+
+def test_departures_from_the_plan_are_listed_where_there_are_any(study):
+    assert "departs from its plan" not in text_of(write_pdf(study))
+    check = json.loads((study.root / "check.json").read_text())
+    (study.root / "check.json").write_text(json.dumps(check | {"departures": ["A run is missing.", "So is a seed."]}))
+    text = text_of(write_pdf(study))
+    assert "The study departs from its plan in 2 ways" in text and "• A run is missing. • So is a seed." in text
 
 
 # What it refuses, by name.
@@ -203,8 +212,33 @@ def test_origins_by_hand(study):
     assert found["dirty"] and found["complete"] == 20 and found["runs"][2]["status"] == "not run"
 
 
+@pytest.mark.parametrize(
+    ("detectable", "verdict", "shown", "why"),
+    [
+        (
+            0.0131,
+            "smaller than this study can see",
+            "smaller than this study can see (1.3 points)",
+            "1.31 points .* more",
+        ),
+        (
+            0.0072,
+            "no difference seen",
+            "no difference seen",
+            r"0\.72 points with 80 % power, no more than the 1 point ",
+        ),
+    ],
+)
+def test_what_a_study_without_a_difference_detects_is_said(detectable, verdict, shown, why):
+    claim = next(claim for claim in load_claims() if claim.id == "x2")  # its effect of interest is one point
+    pooled = {"value": 0.002, "low": -0.01, "high": 0.014, "detectable": detectable, "per_seed": [0.002]}
+    row = {"verdict": verdict, "data": {"pooled": pooled, "each": []}}
+    assert verdict_text(verdict, f"{100 * detectable:.1f}") == shown
+    assert re.search(why, reason(claim, row, reported_scores()))
+
+
 def test_reasons_state_what_decided(study):
-    claims = {claim.id: claim for claim in load_claims()}
+    claims = {claim.id: claim for claim in claims_of(study)}
     check = json.loads((study.root / "check.json").read_text())
     rows = {row["id"]: row for row in check["claims"]}
     assert sum(verdicts(study).values()) == len(rows)

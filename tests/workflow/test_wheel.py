@@ -55,7 +55,7 @@ def test_a_study_runs_from_the_wheel_in_an_empty_folder(installed, tmp_path):
     for run in ("grpo", study.runs[-1]):
         hdpo("train", *one_of, run)
         hdpo("evaluate", *one_of, run)
-    for stage in ("summary", "tables", "figures", "theory", "audit", "statistics", "check", "page", "report"):
+    for stage in ("summary", "tables", "figures", "theory", "audit", "statistics", "gains", "check", "page", "report"):
         hdpo(stage)
     results = empty / study.root
     assert "not run" in (results / "check.md").read_text()  # the arm in between

@@ -30,14 +30,14 @@ def test_leaves_tables_figures_and_verdicts(finished):
     for table in ("table1", "table1_paper", "table2"):
         for kind in ("csv", "md", "tex"):
             assert (root / f"tables/{table}.{kind}").stat().st_size > 100
-    for figure in ("learning_curves", "tradeoff", "cliffs", "pass_at_k"):
+    for figure in ("learning_curves", "tradeoff", "cliffs", "pass_at_k", "gains"):
         assert (root / f"figures/{figure}.png").read_bytes()[:4] == b"\x89PNG"
         assert (root / f"figures/{figure}.pdf").read_bytes()[:4] == b"%PDF"
     verdicts = set(pd.read_csv(root / "check.csv").verdict)
     assert verdicts <= set(VERDICTS)
     assert (root / "report.pdf").read_bytes()[:4] == b"%PDF"
     assert "<html" in (root / "summary.html").read_text(encoding="utf-8")[:400]
-    for name in ("theory/theory.csv", "audit/audit.csv", "statistics.csv", "statistics_claims.csv"):
+    for name in ("theory/theory.csv", "audit/audit.csv", "statistics.csv", "statistics_claims.csv", "gains.csv"):
         assert len(pd.read_csv(root / name)) > 0
     outcomes = pd.read_parquet(root / "eval/grpo/seed1.parquet")
     assert len(outcomes) == 32 and set(outcomes.samples.map(len)) == {8}
@@ -62,7 +62,7 @@ def test_a_new_lambda_trains_only_itself(finished):
 def test_a_run_made_by_hand_changes_the_tables_when_it_comes_and_when_it_goes(finished, tmp_path):
     """However old its files are, and with no job for it: the set of what the tables read is another."""
     shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2)
-    root, readers = tmp_path / "copy/results/mini", {"summary", "tables", "figures", "statistics", "check"}
+    root, readers = tmp_path / "copy/results/mini", {"summary", "tables", "figures", "gains", "statistics", "check"}
     for kind in ("runs/{}/seed1/run.json", "eval/{}/seed1.parquet", "eval/{}/seed1.json"):
         extra = root / kind.format("hdpo-frozen-0.3")
         extra.parent.mkdir(parents=True, exist_ok=True)
