@@ -96,6 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--published", action="store_true", help=PUBLISHED)
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim of the paper fails or is not run")
+    finding = command("finding", "verdicts and effects of several studies side by side, and the lead figure")
+    finding.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
+    finding.add_argument("--published", action="store_true", help=PUBLISHED)
     power = command("power", "power of a planned study, from a published study of development seeds")
     power.add_argument("--seeds", type=count, required=True, help="of the planned study")
     power.add_argument("--problems", type=count, required=True, help="test problems of the planned study")
@@ -210,6 +213,11 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
             write_repeat(study)
         else:
             repeat_run(study, options.run, options.seed)
+    elif options.command == "finding":
+        from hdpo.report.finding import write_finding
+
+        others = [load_study(path).model_copy(update={"published": options.published}) for path in options.others]
+        write_finding([study, *others])
     elif options.command == "power":
         from hdpo.claims.power import print_power
 

@@ -1,0 +1,200 @@
+"""The finding: every claim in every regime, side by side, the effects with their corrections, and what it says."""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from operator import add
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import t as student_t
+
+from hdpo.claims.check import check_claims, claim_contrasts
+from hdpo.claims.claims import Direction, claims_of, direction_verdict, load_claims
+from hdpo.claims.registration import load_registration
+from hdpo.claims.reported import reported_contrasts, reported_scores
+from hdpo.claims.results import BASELINE, Comparison, Results, compare
+from hdpo.claims.sources import REFERENCE
+from hdpo.render.document import Document, Section, write_document
+from hdpo.render.formats import points, signed
+from hdpo.render.runs import parse_run, run_label
+from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
+from hdpo.render.table import Table, make_table, write_text
+from hdpo.report.captions import caption
+from hdpo.report.gains import gain_frame, with_holm
+from hdpo.report.gains_figure import ALL, LEVEL
+from hdpo.study.study import Study
+
+EARLIER = REFERENCE / "earlier_outcomes.csv"
+EARLIER_TEXT = (
+    "Three seeds and 512 test problems each time, on unlucky cliffs alone. The verdicts had other names: direction only"
+    " meant the claimed sign in an interval that holds 0, inconclusive any other interval that holds 0."
+)
+SHOWN = {"greedy": ("greedy accuracy", PALETTE["vermilion"]), "pass@8": ("pass@8", PALETTE["blue"])}
+TEACHERS = (("drifting", "-"), ("frozen", "--"))
+
+
+def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
+    """Write finding.md, .json, .csv (verdicts), effects.csv, and the lead figure as PNG and PDF.
+
+    Raises:
+        UserError: a result is damaged or belongs elsewhere.
+    """
+    results = {regime(study): Results(study) for study in studies}
+    verdicts, effects = verdict_frame(results), effect_frame(results)
+    lead, codes = sentences(effects), [found.codes for found in results.values() if found.codes]
+    tables = (_verdict_table(verdicts, list(results)), _effect_table(effects))
+    sections = [Section("", (*lead, *codes), tables)]
+    if EARLIER.exists():
+        sections.append(Section("Earlier committed outcomes", (EARLIER_TEXT,), (_earlier_table(),)))
+    write_text(out / "finding.csv", verdicts.to_csv(index=False))
+    write_text(out / "effects.csv", effects.to_csv(index=False, float_format="%.6f"))
+    save_figure(finding_figure(effects), out / "finding")
+    write_document(out / "finding", Document("The finding", tuple(sections)))
+    print(*lead, sep="\n")
+    return out / "finding.md"
+
+
+def regime(study: Study) -> str:
+    """The regime of a planned study in words; the name of any other."""
+    planned = load_registration().studies.get(study.name)
+    return planned.regime if planned else study.name
+
+
+def verdict_frame(results: dict[str, Results]) -> pd.DataFrame:
+    """One row per claim and regime: id, claim, kind, beyond, regime, measured, MDE, verdict.
+
+    A claim about two studies has the regime of the one that it speaks of, and stands there once.
+    """
+    reported, rows = reported_scores(), []
+    for name, found in results.items():
+        claims = claims_of(found.study)
+        table = check_claims(found, claims, reported).to_dict("records")
+        rows += [{"regime": name, "kind": claim.kind} | row for claim, row in zip(claims, table, strict=True)]
+    by_study = {found.study.name: (name, found) for name, found in results.items()}
+    for claim in load_claims():
+        if isinstance(claim, Direction) and {claim.study, claim.versus} <= set(by_study):
+            (name, first), (_, second) = by_study[str(claim.study)], by_study[str(claim.versus)]
+            pairs = zip(*(compare(claim_contrasts(found, claim)) for found in (first, second)), strict=True)
+            pooled, *each = [between(*pair) for pair in pairs]
+            row = {"regime": name, "kind": claim.kind, "id": claim.id, "claim": claim.statement}
+            if pooled:
+                row |= {"measured": points(pooled.value, pooled.low, pooled.high, pooled.df)}
+                row |= {"MDE": f"{100 * pooled.detectable:.1f}"}
+            rows.append(row | {"verdict": direction_verdict(claim, pooled, each)})
+    return pd.DataFrame(rows).reindex(columns=["id", "claim", "kind", "regime", "measured", "MDE", "verdict"])
+
+
+def between(first: Comparison | None, second: Comparison | None) -> Comparison | None:
+    """The difference of two independent comparisons, with Welch's degrees of freedom."""
+    if first is None or second is None:
+        return None
+    variances = [first.se**2, second.se**2]
+    se, value = math.sqrt(sum(variances)), first.value - second.value
+    parts = [variance**2 / part.df for variance, part in zip(variances, (first, second), strict=True) if variance > 0]
+    df = sum(variances) ** 2 / sum(parts) if parts else math.inf
+    half, half90, mde = (float(student_t.ppf(level, df)) * se for level in (0.975, 0.95, 0.8))
+    ends = (value - half, value + half, value - half90, value + half90)
+    return Comparison(value, se, df, *ends, half + mde, (), (), first.problems)
+
+
+def effect_frame(results: dict[str, Results]) -> pd.DataFrame:
+    """`hdpo.report.gains.gain_frame` of every regime, corrected as one family, with a column `regime`."""
+    frames = [gain_frame(found).assign(regime=name) for name, found in results.items()]
+    return with_holm(pd.concat(frames, ignore_index=True))
+
+
+def sentences(effects: pd.DataFrame) -> list[str]:
+    """What every λ did in each regime, a sentence each; nothing is left out."""
+    found = []
+    for name, rows in effects[effects["subset"] == ALL].groupby("regime", sort=False):
+        words = []
+        for values in sorted({parse_run(run).values for run in rows["run"]}):
+            at = rows[[parse_run(run).values == values for run in rows["run"]]]
+            parts = []
+            for metric, (label, _) in SHOWN.items():
+                lines = at[at["metric"] == metric]
+                ends = (lines["diff"].min(), lines["diff"].max())
+                span = " to ".join(dict.fromkeys(signed(100 * end) for end in ends))
+                parts.append(f"{label} {span} ({(lines['p_holm'] <= LEVEL).sum()} of {len(lines)} seen)")
+            words.append(f"λ = {', '.join(f'{value:g}' for value in values)}: {', '.join(parts)}")
+        found.append(f"{_upper(str(name))}, difference to GRPO in points over the teachers: {'; '.join(words)}.")
+    return found
+
+
+def finding_figure(effects: pd.DataFrame) -> Figure:
+    """pass@8 and greedy accuracy against λ, as differences to GRPO: a panel per regime and one for the paper."""
+    use_style()
+    whole = effects[(effects["subset"] == ALL) & effects["run"].str.match(r"hdpo-(drifting|frozen)-[\d.]+$")]
+    drawn = pd.concat([whole, _reported(whole["run"].unique())], ignore_index=True)
+    levels = sorted({parse_run(run).values[0] for run in drawn["run"]})
+    panels = list(dict.fromkeys(drawn["regime"]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(PAGE_WIDTH, 2.9), sharey=True, squeeze=False)
+    for axis, name in zip(axes[0], panels, strict=True):
+        for metric, (teacher, style) in product(SHOWN, TEACHERS):
+            line = drawn[(drawn["regime"] == name) & (drawn["metric"] == metric)].set_index("run")
+            line = 100 * line.reindex([f"hdpo-{teacher}-{level:g}" for level in levels])[["diff", "low", "high"]]
+            ends = [line["diff"] - line["low"], line["high"] - line["diff"]]
+            look = {"color": SHOWN[metric][1], "ls": style, "marker": "o", "ms": 3, "lw": 1.3, "elinewidth": 0.8}
+            axis.errorbar(range(len(levels)), line["diff"], ends, **look)
+        axis.axhline(0, color=PALETTE["black"], lw=0.9)
+        axis.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+        axis.set_xlabel("λ (line: drifting, dashed: frozen)", fontsize="small")
+        axis.set_title(_upper(name), fontsize="medium")
+    for place, (label, color) in enumerate(SHOWN.values()):
+        axes[0][-1].annotate(label, (0.3, 0.5 + 0.1 * place), xycoords="axes fraction", color=color)
+    axes[0][0].set_ylabel("points above GRPO")
+    figure.suptitle(headline(whole), fontsize="medium", fontweight="bold")
+    return figure
+
+
+def headline(whole: pd.DataFrame) -> str:
+    """The title of the lead figure: mean change in both metrics at the paper's λ = 0.1, by regime."""
+    at = whole[whole["run"].str.endswith("-0.1") & whole["metric"].isin(SHOWN)]
+    means = 100 * at.groupby(["regime", "metric"], sort=False)["diff"].mean()
+    parts = [
+        f"{name} {signed(means[name, 'pass@8'])} pass@8, {signed(means[name, 'greedy'])} greedy"
+        for name in dict.fromkeys(at["regime"])
+    ]
+    return "HDPO at λ = 0.1 against GRPO, in points\n" + "; ".join(parts)
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _reported(runs: Sequence[str]) -> pd.DataFrame:
+    """The paper's differences to GRPO, mean of its two tables, without intervals."""
+    reported, rows = reported_scores(), []
+    for run, metric in product(runs, SHOWN):
+        found = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, metric)
+        if len(found):
+            rows.append({"regime": "the paper's report", "run": run, "metric": metric, "diff": found.mean()})
+    return pd.DataFrame(rows)
+
+
+def _verdict_table(verdicts: pd.DataFrame, regimes: list[str]) -> Table:
+    measured = verdicts["measured"].replace("—", None)
+    cells = verdicts.assign(cell=verdicts["verdict"] + ("\n" + measured).fillna(""))
+    wide = cells.pivot_table(index=["id", "claim"], columns="regime", values="cell", aggfunc="first", sort=False)
+    wide = wide.reindex(columns=regimes).fillna("—").reset_index()
+    return make_table("finding-verdicts", wide, caption("finding-verdicts"), words=list(wide.columns))
+
+
+def _effect_table(effects: pd.DataFrame) -> Table:
+    part = effects[effects["subset"] == ALL]
+    cells = map(points, *(part[column] for column in ("diff", "low", "high", "df")))
+    stars = ["*" if p <= LEVEL else "" for p in part["p_holm"]]
+    long = part.assign(method=part["run"].map(run_label), cell=list(map(add, cells, stars)))
+    wide = long.groupby(["method", "regime", "metric"], sort=False)["cell"].first().unstack(sort=False).reset_index()
+    return make_table("finding-effects", wide, caption("finding-effects"), words=["method", "regime"])
+
+
+def _earlier_table() -> Table:
+    frame = pd.read_csv(EARLIER)
+    frame["run"] = frame["commit"] + ", " + frame["date"] + ":\n" + frame["changed"]
+    wide = frame.pivot_table(index=["id", "claim"], columns="run", values="verdict", aggfunc="first", sort=False)
+    wide = wide.reset_index()
+    return make_table("finding-earlier", wide, caption("finding-earlier"), words=list(wide.columns))
