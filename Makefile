@@ -28,13 +28,15 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: reproduce evidence test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base power report notebooks clean
 
-STUDIES = small small-true
+STUDIES = small-true small
 
 reproduce: $(VENV)/installed
 	for study in $(STUDIES); do $(SNAKEMAKE) repeats all --config study=config/$$study.yaml published=1 || exit; done
+	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml) --published
 
 evidence: $(VENV)/installed
 	for study in $(STUDIES); do $(SNAKEMAKE) --config study=config/$$study.yaml || exit; done
+	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml)
 
 smoke: $(VENV)/installed
 	$(SNAKEMAKE) --config study=config/smoke.yaml

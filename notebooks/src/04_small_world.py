@@ -44,7 +44,7 @@ from hdpo.study.study import load_study
 os.chdir(next(path for path in (Path("."), Path("..")) if (path / "config" / "small.yaml").is_file()))
 study = load_study("config/small.yaml")
 REFERENCE = Path("results/reference/small")
-results = Results(study.model_copy(update={"name": "reference/small"}))  # the same study, the committed files
+results = Results(study.model_copy(update={"published": True}))
 summary = summarise(results)
 pd.set_option("display.precision", 3)
 
