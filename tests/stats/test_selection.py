@@ -148,11 +148,11 @@ def test_selection_table_by_hand(tmp_path, monkeypatch):
         evaluate={"every": 10, "samples": 4, "test_samples": 4, "ks": [1, 4]},
     )
     samples = np.zeros((2, 4), int)
-    right = {"validation": [0, 1, 2, 1], "development": [0, 1, 0, 2]}  # of two, at steps 0, 10, 20, 30
+    right = {"validation": [1, 2, 1], "development": [1, 0, 2]}  # of two, at steps 10, 20, 30
     outcomes = {
         (split, 10 * i): ((np.arange(2) < count).astype(int), samples)
         for split, counts in right.items()
-        for i, count in enumerate(counts)
+        for i, count in enumerate(counts, start=1)
     }
     write_training(study, "grpo", 1, outcomes)
     row = curve_selection(Results(study)).query("metric == 'greedy'").iloc[0]

@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hdpo.claims.sources import FILES
 from hdpo.cli import main
 from hdpo.report.job_costs import stage_costs, write_cost
 from hdpo.report.publish import fill_blocks, publish
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_record
 from helpers.studies import ROOT, write_study
-from helpers.synthetic import make_study
+from helpers.synthetic import make_study, write_everything
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def folder(tmp_path, monkeypatch):
         (["evaluate", "--run", "base", "--seed", "0"], {"train__backend": "vllm"}, "vLLM is not installed"),
         (["train", "--run", "grpo", "--seed", "1"], {"hardware__rollout_memory": 1.0}, "hardware.rollout_memory"),
         (["cost"], {}, "no finished run"),
-        (["publish"], {}, "check.md: missing"),
+        (["publish"], {}, "no finished run to publish"),
         (["base"], {"train__steps": 0}, "train.steps"),
     ],
 )
@@ -64,17 +65,12 @@ def test_help_needs_no_heavy_import():
 
 def test_publish_copies_small_files_and_refreshes_the_readme(folder):
     study = make_study(folder)
-    for name, text in {
-        "check.md": "c",
-        "summary.csv": "s",
-        "tables/headline.md": "| new |",
-        "figures/a.png": "p",
-    }.items():
+    write_everything(study)
+    for name, text in {"check.md": "c", "tables/headline.md": "| new |", "figures/a.png": "p"}.items():
         (study.root / name).parent.mkdir(parents=True, exist_ok=True)
         (study.root / name).write_text(text)
     (study.root / "runs/grpo/seed1/model").mkdir(parents=True)
     (study.root / "runs/grpo/seed1/model/model.safetensors").write_text("weights")
-    (study.root / "runs/grpo/seed1/run.json").write_text("{}")
     stale = folder / "results/reference/tiny/figures/stale.png"
     stale.parent.mkdir(parents=True)
     stale.write_text("old")
@@ -83,9 +79,15 @@ def test_publish_copies_small_files_and_refreshes_the_readme(folder):
     out = publish(study, readme)
     assert not stale.exists()
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert found == {"check.md", "summary.csv", "tables/headline.md", "figures/a.png", "runs/grpo/seed1/run.json"}
+    assert found == {"check.md", "tables/headline.md", "figures/a.png", "published.json", *FILES}
     assert "| new |" in readme.read_text() and "old" not in readme.read_text()
     assert fill_blocks(readme.read_text()) == readme.read_text()
+
+
+def test_a_study_that_still_runs_can_be_published(folder):
+    study = make_study(folder)
+    write_everything(study, missing=(("grpo", 3),))
+    assert {path.name for path in publish(study, folder / "README.md").iterdir()} == {"published.json", *FILES}
 
 
 def test_costs_add_up_by_stage(folder):
