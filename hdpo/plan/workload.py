@@ -105,7 +105,7 @@ class Workload:
     rollout: Draw
     privileged: Draw
     evaluation: tuple[Draw, Draw]  # greedy and sampled answers of one evaluation during training
-    test: tuple[Draw, Draw]
+    test: tuple[Draw, Draw, Draw]  # greedy and sampled answers, and further tries at what the base never solves
     trained_rows: float  # per step, forward and backward
     distilled_rows: float  # per step, forward and backward of the student, forward of the teacher
 
@@ -128,10 +128,12 @@ def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
     cliffs = min(train.prompts_per_step * assumed.cliffs, most)
     privileged = Draw(cliffs, tries, assumed.prompt + assumed.hint, assumed.response)
 
-    def draw(count: int, group: int) -> Draw:
+    def draw(count: float, group: int) -> Draw:
         return Draw(count, group, assumed.prompt, assumed.response)
 
     evaluated = problems.development + problems.validation
+    hard = problems.test * assumed.cliffs  # about as many does the base model never solve
+    again = (evaluate.conversion_samples or evaluate.test_samples) - evaluate.test_samples
     rollout = draw(train.prompts_per_step, train.rollouts_per_prompt)
     return Workload(
         steps=train.steps,
@@ -139,7 +141,7 @@ def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
         rollout=rollout,
         privileged=privileged,
         evaluation=(draw(evaluated, 1), draw(evaluated, evaluate.samples)),
-        test=(draw(problems.test, 1), draw(problems.test, evaluate.test_samples)),
+        test=(draw(problems.test, 1), draw(problems.test, evaluate.test_samples), draw(hard, again)),
         trained_rows=rollout.rows * assumed.signal * train.updates_per_batch,
         distilled_rows=privileged.rows * assumed.privileged_pass * train.updates_per_batch,
     )

@@ -85,7 +85,7 @@ def test_tokens_of_the_small_world_by_hand(small):
     assert tokens["privileged"] == pytest.approx(0.15 * 16 * 4 * 80 * length)
     assert tokens["distill"] == pytest.approx(0.7 * 0.15 * 16 * 4 * 80 * length)
     assert tokens["evaluation"] == pytest.approx(4 * 384 * 9 * length)
-    assert tokens["test"] == pytest.approx(2048 * 17 * length)
+    assert tokens["test"] == pytest.approx((2048 * 17 + 0.15 * 2048 * 48) * length)
     grpo = workload(small, assumed, small.methods[0]).tokens()
     assert grpo["privileged"] == grpo["distill"] == 0 and grpo["rollout"] == tokens["rollout"]
 
