@@ -21,7 +21,7 @@ from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import points, signed
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
-from hdpo.render.table import Table, make_table, write_text
+from hdpo.render.table import Table, make_table, to_markdown, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains import gain_frame, with_holm
 from hdpo.report.gains_figure import ALL, LEVEL
@@ -37,7 +37,7 @@ TEACHERS = (("drifting", "-"), ("frozen", "--"))
 
 
 def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
-    """Write finding.md, .json, .csv (verdicts), effects.csv, and the lead figure as PNG and PDF.
+    """Write finding.md, .json, .csv (verdicts), effects.csv, lead.md (for the README), and the figure as PNG and PDF.
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.
@@ -49,6 +49,7 @@ def write_finding(studies: Sequence[Study], out: Path = Path("results/finding"))
     sections = [Section("", (*lead, *codes), tables)]
     if EARLIER.exists():
         sections.append(Section("Earlier committed outcomes", (EARLIER_TEXT,), (_earlier_table(),)))
+    write_text(out / "lead.md", "\n\n".join([*lead, to_markdown(tables[1])]) + "\n")
     write_text(out / "finding.csv", verdicts.to_csv(index=False))
     write_text(out / "effects.csv", effects.to_csv(index=False, float_format="%.6f"))
     save_figure(finding_figure(effects), out / "finding")
@@ -188,7 +189,12 @@ def _effect_table(effects: pd.DataFrame) -> Table:
     cells = map(points, *(part[column] for column in ("diff", "low", "high", "df")))
     stars = ["*" if p <= LEVEL else "" for p in part["p_holm"]]
     long = part.assign(method=part["run"].map(run_label), cell=list(map(add, cells, stars)))
-    wide = long.groupby(["method", "regime", "metric"], sort=False)["cell"].first().unstack(sort=False).reset_index()
+    wide = (
+        long.groupby(["method", "regime", "seeds", "metric"], sort=False)["cell"]
+        .first()
+        .unstack(sort=False)
+        .reset_index()
+    )
     return make_table("finding-effects", wide, caption("finding-effects"), words=["method", "regime"])
 
 

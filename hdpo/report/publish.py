@@ -4,20 +4,21 @@ import re
 import shutil
 from pathlib import Path
 
-from hdpo.claims.sources import write_published
+from hdpo.claims.sources import REFERENCE, write_published
 from hdpo.study.study import Study
 
 PATTERNS = (
     *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "gains*", "report.*"),
     *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*"),
 )
+FINDING = Path("results/finding")  # of several studies
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def publish(study: Study, readme: Path = Path("README.md")) -> Path:
     """Write the runs that are finished to results/reference/<name>/, and what was made from them where that is there.
 
-    Refresh the README's generated blocks. A study that is still running can be published again and again.
+    So with results/finding/. Refresh the README's generated blocks. A study that is still running can be published again and again.
 
     Raises:
         UserError: no run is finished, or a result is damaged.
@@ -31,6 +32,8 @@ def publish(study: Study, readme: Path = Path("README.md")) -> Path:
                 target = out / source.relative_to(study.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+    if FINDING.is_dir():
+        shutil.copytree(FINDING, REFERENCE / FINDING.name, dirs_exist_ok=True)
     if readme.exists():
         readme.write_text(fill_blocks(readme.read_text(encoding="utf-8")), encoding="utf-8")
     return out
