@@ -35,7 +35,7 @@ STAGES = {
 }
 # Modules that a core install lacks, and the extra that brings them.
 EXTRAS = {
-    **dict.fromkeys(["datasets", "math_verify"], "math"),
+    **dict.fromkeys(["math_verify"], "math"),
     **dict.fromkeys(["pandas", "scipy", "matplotlib", "seaborn", "jinja2", "PIL", "typst", "tabulate"], "report"),
     "vllm": "vllm",
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdpo.tasks.math import WrittenMath
+from hdpo.tasks.written import WrittenTask
 from hdpo.tasks.survey import survey
 from helpers.studies import ROOT
 from helpers.written import CHAT, make_task, numbers, omi_rows, save_byte_tokenizer
@@ -48,7 +48,7 @@ def test_a_character_that_normalisation_makes_longer_is_counted_as_the_tokenizer
 def test_over_long_prompts_are_found_once_and_anew_when_anything_changes(folder, monkeypatch, capfd):
     """Another limit, hint, template, tokenizer or row is another question; the same one is not asked twice."""
     tokenised = []
-    monkeypatch.setattr(WrittenMath, "lengths", lambda task, prompts: tokenised.extend(prompts) or [1] * len(prompts))
+    monkeypatch.setattr(WrittenTask, "lengths", lambda task, prompts: tokenised.extend(prompts) or [1] * len(prompts))
 
     def asks(rows: list[dict] | None = None, **changes) -> bool:
         tokenised.clear()
