@@ -31,7 +31,7 @@ def find_places(raw: dict[str, Any], study: Path) -> None:
     So a study file can be used from any folder. A place in the working folder comes first and stays as it is written.
     """
     task = raw.get("task")
-    files = task.get("files") if isinstance(task, dict) and not task.get("path") else None  # with a path, they lie there
+    files = task.get("files") if isinstance(task, dict) and not task.get("path") else None  # with a path: in it
     for name, section in (*raw.items(), ("files", files)):
         for key in PLACES.get(name, ()) if isinstance(section, dict) else ():
             place = section.get(key)

@@ -1,13 +1,12 @@
-"""The `task` sections of written problems: any file of them, and two presets. Reading a section loads no data."""
+"""The `task` section of written problems: any file of them, and two presets. Reading a section loads no data."""
 
 import re
-from abc import abstractmethod
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from hdpo.study.schema import Natural, NonNegative, Place, Section
 from hdpo.study.task import TaskConfig
@@ -25,21 +24,19 @@ class Row(NamedTuple):
     """One row, whatever the columns of its file."""
 
     problem: str
-    solution: str
     answer: str
-    steps: int = 0  # of calculation in the solution, where it says
+    solution: str
     id: str = ""  # "": made from the problem's wording and the row's number
+    steps: int = 0  # of calculation in the solution, where it says
 
 
-class WrittenProblems(TaskConfig):
-    """What all written problems share: `problems`, and the presets of two well-known data sets.
+class Written(TaskConfig):
+    """What `problems` and its presets share. `problems.train` is an upper bound: rows that do not fit are left out."""
 
-    `problems.train` is an upper bound: rows that cannot be used are left out and counted.
-    """
+    needed: ClassVar[tuple[str, ...]]  # the columns to read; the first holds the problem
+    places: ClassVar[tuple[str, ...]]  # files or names of splits: the problems, and own test problems if there are any
 
-    tests_answers: ClassVar[bool] = False  # whether math-verify must find each answer equal to itself
-
-    path: Place | None = None  # a folder or a name on the hub; a preset's may also be a file
+    path: Place | None = None  # a folder or a name on the hub; a preset's may be a file
     revision: Place | None = None  # the hub's commit or tag; null: its newest
     seed: Natural  # of the split
     train_share: Annotated[float, Field(gt=0, lt=1)]  # of the rows; the rest is held out
@@ -50,16 +47,11 @@ class WrittenProblems(TaskConfig):
     hint: Literal["solution", "answer"]  # y*: the worked solution or the final answer
     templates: Place | None = None  # a folder with student.txt and <hint>.txt; null: the kit's own
 
-    @field_validator("reward")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        known = [*VERIFIERS, *sorted(point.name for point in entry_points(group=INSTALLED))]
-        if name not in known:
-            raise ValueError(f"no verifier {name[:60]!r}; choose from {', '.join(known)}")
-        return name
-
     @model_validator(mode="after")
-    def _revision(self) -> "WrittenProblems":
+    def _possible(self) -> "Written":
+        known = [*VERIFIERS, *sorted(point.name for point in entry_points(group=INSTALLED))]
+        if self.reward not in known:
+            raise ValueError(f"reward: no verifier {self.reward[:60]!r}; choose from {', '.join(known)}")
         if self.revision is not None and self.is_local:
             raise ValueError("revision is a commit or tag of the hub, but path is a place here")
         return self
@@ -69,19 +61,9 @@ class WrittenProblems(TaskConfig):
         """Whether the files lie here rather than on the hub."""
         return self.path is None or self.path.startswith(("./", "../", "/", "~")) or Path(self.path).exists()
 
-    @property
-    @abstractmethod
-    def places(self) -> tuple[str, ...]:
-        """Where the problems are, and then the study's own test problems if it has any: files or names of splits."""
-
-    @property
-    @abstractmethod
-    def needed(self) -> tuple[str, ...]:
-        """The columns to read; the first holds the problem."""
-
-    @abstractmethod
     def read(self, *texts: str) -> Row:
         """One row, from its texts in the `needed` columns."""
+        return Row(*texts)
 
     def files(self) -> list[Path]:
         from hdpo.tasks.prompts import template_files
@@ -119,10 +101,8 @@ class Columns(Section):
     id: str | None = None  # null: a problem is named after its wording and its row
 
 
-class Problems(WrittenProblems):
+class Problems(Written):
     """Problems of your own: Parquet, JSON lines or CSV, here or on the hub."""
-
-    tests_answers = True
 
     name: Literal["problems"]
     data: Files = Field(alias="files")
@@ -141,56 +121,40 @@ class Problems(WrittenProblems):
         return self
 
     @property
-    def places(self) -> tuple[str, ...]:
-        return (self.data.train, *([self.data.test] if self.data.test else []))
+    def places(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(filter(None, (self.data.train, self.data.test)))
 
     @property
-    def needed(self) -> tuple[str, ...]:
-        asked = (self.columns.problem, self.columns.answer, self.hint == "solution" and self.columns.solution)
-        return tuple(column or "" for column in (*asked, self.columns.id))
-
-    def read(self, *texts: str) -> Row:
-        problem, answer, solution, name = texts
-        return Row(problem, solution, answer.strip(), id=name.strip())
+    def needed(self) -> tuple[str, ...]:  # type: ignore[override]
+        columns = self.columns
+        return (columns.problem, columns.answer, (self.hint == "solution" and columns.solution) or "", columns.id or "")
 
 
-class OpenMathInstruct2(WrittenProblems):
+class OpenMathInstruct2(Written):
     """The paper's data set."""
 
     name: Literal["openmathinstruct2"]
     path: Place = "nvidia/OpenMathInstruct-2"
     split: Place = "train_1M"  # validation, test and development problems are held out of it too
 
+    needed = ("problem", "expected_answer", "generated_solution")
+
     @property
-    def places(self) -> tuple[str, ...]:
+    def places(self) -> tuple[str, ...]:  # type: ignore[override]
         return (self.split,)
 
-    @property
-    def needed(self) -> tuple[str, ...]:
-        return ("problem", "generated_solution", "expected_answer")
 
-    def read(self, *texts: str) -> Row:
-        problem, solution, answer = texts
-        return Row(problem, solution, answer.strip())
-
-
-class Gsm8k(WrittenProblems):
+class Gsm8k(Written):
     """Grade-school word problems. One column holds solution and answer, divided by ####."""
 
     name: Literal["gsm8k"]
     path: Place = "openai/gsm8k"
 
-    @property
-    def places(self) -> tuple[str, ...]:
-        return ("train", "test")  # its own test problems are the study's
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        return ("question", "answer")
+    needed, places = ("question", "answer"), ("train", "test")
 
     def read(self, *texts: str) -> Row:
         """The row with its answer in a box, as the prompt asks."""
         solution, _, answer = texts[1].rpartition("####")
         answer = answer.strip().replace(",", "")
         shown = f"{CALCULATION.sub('', solution).strip()}\nThe final answer is \\boxed{{{answer}}}."
-        return Row(texts[0], shown, answer, steps=len(CALCULATION.findall(solution)))
+        return Row(texts[0], answer, shown, steps=len(CALCULATION.findall(solution)))

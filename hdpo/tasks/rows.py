@@ -1,78 +1,43 @@
 """Rows of written problems: found here or on the hub, read as text, told apart by use, and divided into splits."""
 
-import csv
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
 
 from hdpo.system.errors import UserError, brief
 from hdpo.tasks import Problem
-from hdpo.tasks.config import WrittenProblems
-from hdpo.tasks.verifiers import find_verifier, last_boxed
+from hdpo.tasks.config import Written
+from hdpo.tasks.verifiers import BOX, find_verifier
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 FOLDERS = ("", "data/", "main/")  # a plain folder, or a clone of the hub's repository
-BATCH = 2048  # rows in Python's memory at a time
-# Whether a row can be used, and why not: no problem or no answer, no hint, a hint that is the answer alone, an answer
-# that the verifier cannot read, and a prompt that leaves no room for the response (the teacher's: only with the hint).
+# Why a row cannot be used: no problem or no answer, no hint, a hint that is the answer alone, an answer that the
+# verifier cannot read, and a prompt that leaves no room for the response (the teacher's: only with the hint).
 REASONS = ("unanswered", "no_hint", "bare_hint", "unreadable_answer", "student_too_long", "teacher_too_long")
 FITS, UNANSWERED, NO_HINT, BARE_HINT, UNREADABLE, STUDENT_TOO_LONG, TEACHER_TOO_LONG = range(len(REASONS) + 1)
-
-
-@dataclass(frozen=True)
-class Rows(Sequence[Problem]):
-    """Some rows of a table as problems, read on demand: a million need not fit in memory as Python's objects."""
-
-    config: WrittenProblems
-    table: pa.Table
-    numbers: np.ndarray  # row numbers, in order
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @overload
-    def __getitem__(self, position: int) -> Problem: ...
-
-    @overload
-    def __getitem__(self, position: slice) -> "Rows": ...
-
-    def __getitem__(self, position: int | slice) -> "Problem | Rows":
-        if isinstance(position, slice):
-            return Rows(self.config, self.table, self.numbers[position])
-        return next(iter(self[position : position + 1 or None]))
-
-    def __iter__(self) -> Iterator[Problem]:
-        for start in range(0, len(self), BATCH):
-            numbers = self.numbers[start : start + BATCH]
-            columns = [column.to_pylist() for column in self.table.take(numbers).columns]
-            for number, *texts in zip(numbers.tolist(), *columns, strict=True):
-                yield self._problem(number, [text or "" for text in texts])
-
-    def _problem(self, number: int, texts: list[str]) -> Problem:
-        row = self.config.read(*texts)
-        name = row.id or f"{hashlib.sha256(row.problem.encode()).hexdigest()[:12]}-{number}"
-        return Problem(name, row.problem, getattr(row, self.config.hint), row.steps, row.answer)
 
 
 @dataclass(frozen=True)
 class Source:
     """All rows of one of the study's `places`."""
 
-    rows: Rows
+    problems: list[Problem]
     reasons: np.ndarray  # FITS, or why the row cannot be used
-    twins: np.ndarray  # equal for equal problems: how many distinct ones stood before the first of them
+    twins: np.ndarray  # equal for equal problems, in whatever source
     firsts: np.ndarray  # whether the problem occurs in no earlier row or source
 
 
-def load_sources(config: WrittenProblems) -> tuple[list[Source], str | None]:
+def load_sources(config: Written) -> tuple[list[Source], str | None]:
     """The rows of every place, and the hub's commit that they come from.
 
     Raises:
@@ -81,36 +46,41 @@ def load_sources(config: WrittenProblems) -> tuple[list[Source], str | None]:
     folder, commit = data_folder(config)
     reads = getattr(find_verifier(config)[0], "reads", bool)
     sources: list[Source] = []
-    twins: dict[str, int] = {}
-    names: dict[str, int] = {}
+    known: dict[str, int] = {}
     for place in config.places:
         table = pa.concat_tables([read_table(config, file) for file in data_files(config, place, folder)])
-        rows = Rows(config, table.combine_chunks(), np.arange(table.num_rows))
-        reasons, same, here, before = [], [], set(), len(twins)
-        for number, problem in enumerate(rows, start=1):
-            reasons.append(_reason(config, problem, reads))
-            same.append(twin := twins.setdefault(same_problem(problem.question), len(twins)))
-            if problem.id in here or names.setdefault(problem.id, twin) != twin:
-                raise UserError(f"task.files {place}: row {number} has the id {problem.id[:60]!r} of an earlier row")
-            here.add(problem.id)
-        firsts = np.zeros(len(same), dtype=bool)
-        firsts[np.unique(same, return_index=True)[1]] = True
-        firsts &= np.array(same, dtype=np.int64) >= before
-        sources.append(Source(rows, np.array(reasons, dtype=np.uint8), np.array(same, dtype=np.int64), firsts))
+        columns = [column.to_pylist() for column in table.columns]
+        problems = [_problem(config, number, texts) for number, texts in enumerate(zip(*columns, strict=True))]
+        before = len(known)
+        twins = [known.setdefault(same_problem(problem.question), len(known)) for problem in problems]
+        firsts = np.zeros(len(twins), dtype=bool)
+        firsts[np.unique(twins, return_index=True)[1]] = True
+        [(name, times)] = Counter(problem.id for problem in problems).most_common(1) or [("", 0)]
+        if times > 1:
+            raise UserError(f"task.files {place}: {times} rows have the id {name[:60]!r}")
+        reasons = np.array([_reason(config, problem, reads) for problem in problems], dtype=np.uint8)
+        sources.append(Source(problems, reasons, np.array(twins, dtype=np.int64), firsts & (np.array(twins) >= before)))
     return sources, commit
 
 
-def _reason(config: WrittenProblems, problem: Problem, reads: Callable[[str], bool]) -> int:
+def _problem(config: Written, number: int, texts: tuple[str | None, ...]) -> Problem:
+    row = config.read(*(text or "" for text in texts))
+    name = row.id or f"{hashlib.sha256(row.problem.encode()).hexdigest()[:12]}-{number}"
+    answer = row.answer.strip()
+    return Problem(name, row.problem, answer if config.hint == "answer" else row.solution, row.steps, answer)
+
+
+def _reason(config: Written, problem: Problem, reads: Callable[[str], bool]) -> int:
     if not (problem.question.strip() and problem.answer):
         return UNANSWERED
     if not problem.hint.strip():
         return NO_HINT
-    if config.hint == "solution" and (last_boxed(problem.hint) or problem.hint).strip(" \n$.") == problem.answer:
+    if config.hint == "solution" and problem.hint.strip(" \n.$") in (problem.answer, f"{BOX}{problem.answer}}}"):
         return BARE_HINT
     return FITS if reads(problem.answer) else UNREADABLE
 
 
-def data_folder(config: WrittenProblems) -> tuple[Path, str | None]:
+def data_folder(config: Written) -> tuple[Path, str | None]:
     """The folder that the study's places are relative to, and its commit if it is a copy of the hub's.
 
     Raises:
@@ -133,19 +103,18 @@ def data_folder(config: WrittenProblems) -> tuple[Path, str | None]:
     return Path(found), Path(found).name
 
 
-def data_files(config: WrittenProblems, place: str, folder: Path | None = None) -> list[Path]:
+def data_files(config: Written, place: str, folder: Path | None = None) -> list[Path]:
     """The files of a place: a file of that name, or `place.*` and `place-*` in the folder or its data/ or main/.
 
     Raises:
         UserError: nothing there, files of several kinds, or an empty file.
     """
     folder = folder or data_folder(config)[0]
-    if (folder / place).is_file() or folder.is_file():
-        files = [folder if folder.is_file() else folder / place]
-    else:
-        candidates = (sorted((folder / up).glob(f"{place.lstrip('/')}[.-]*")) for up in FOLDERS)
-        usable = ([file for file in found if file.suffix in SUFFIXES] for found in candidates)
-        files = next(filter(None, usable), [])
+    whole = [file for file in (folder, folder / place) if file.is_file()]
+    found = [
+        [file for file in sorted((folder / up).glob(f"{place}[.-]*")) if file.suffix in SUFFIXES] for up in FOLDERS
+    ]
+    files = next(filter(None, [whole, *found]), [])
     where = f"task.path {config.path}" if config.path else f"task.files {place}"
     if len({file.suffix for file in files}) != 1:
         raise UserError(
@@ -159,59 +128,34 @@ def data_files(config: WrittenProblems, place: str, folder: Path | None = None) 
     return files
 
 
-def read_table(config: WrittenProblems, file: Path) -> pa.Table:
-    """The columns that the task needs, in its order and as text; one that it does not name is empty.
+def read_table(config: Written, file: Path) -> pa.Table:
+    """The columns that the task needs, in its order and as text; one without a name is empty.
 
     Raises:
         UserError: the file is damaged or not UTF-8, lacks a column, or a column holds neither text nor numbers.
     """
-    wanted = dict.fromkeys(filter(None, config.needed))
+    text = dict.fromkeys(filter(None, config.needed), pa.large_string())
     try:
-        names, columns = _parquet(file, wanted) if file.suffix == ".parquet" else _records(file, wanted)
-    except UnicodeError as error:
-        raise UserError(f"{file}: is not UTF-8 ({brief(error)}); convert it") from error
-    except (pa.ArrowException, csv.Error, OSError, ValueError, RecursionError) as error:
+        if file.suffix == ".parquet":
+            names = pa.parquet.read_schema(file).names
+            table = pa.parquet.read_table(file, columns=[name for name in text if name in names])
+        elif file.suffix == ".csv":
+            as_text = pa.csv.ConvertOptions(column_types=text)
+            table = pa.csv.read_csv(file, None, pa.csv.ParseOptions(newlines_in_values=True), as_text)
+            names = table.column_names
+        else:  # not Arrow's reader, which takes some texts for times and rounds long numbers
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
+            found = [json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()]
+            names = list(dict.fromkeys(name for row in found for name in dict(row)))
+            table = pa.table({name: [row.get(name) for row in found] for name in text})
+        if missing := [name for name in text if name not in names]:
+            raise UserError(f"{file}: no column {missing[0]!r}; its columns: {', '.join(names)}")
+        columns = [table[name].cast(pa.large_string()) if name else pa.nulls(len(table)) for name in config.needed]
+        for column in columns:
+            column.validate(full=True)  # text of a damaged file need not be UTF-8
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read ({type(error).__name__}: {brief(error)})") from error
-    if missing := [name for name in wanted if name not in names]:
-        raise UserError(f"{file}: no column {missing[0]!r}; its columns: {', '.join(names) or 'none'}")
-    count = len(next(iter(columns.values())))
-    empty = pa.nulls(count, pa.large_string())
-    return pa.table([columns.get(name, empty) for name in config.needed], [str(i) for i in range(len(config.needed))])
-
-
-def _parquet(file: Path, wanted: Iterable[str]) -> tuple[list[str], dict[str, pa.ChunkedArray]]:
-    names = pq.read_schema(file).names
-    table = pq.read_table(file, columns=[name for name in wanted if name in names])
-    for field in table.schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
-            raise ValueError(f"column {field.name!r} holds {field.type}, not text or numbers")
-    return names, {name: table[name].cast(pa.large_string()) for name in table.column_names}
-
-
-def _records(file: Path, wanted: Iterable[str]) -> tuple[list[str], dict[str, pa.Array]]:
-    """CSV with a header, JSON lines, or a JSON list of objects. A number keeps the digits that it is written with."""
-    numbers = {"parse_int": str, "parse_float": str, "parse_constant": lambda _: None}
-    with open(file, encoding="utf-8-sig", newline="") as lines:
-        if file.suffix == ".csv":
-            csv.field_size_limit(2**31 - 1)
-            reader = csv.DictReader(lines, strict=True)
-            found, names = list(reader), list(reader.fieldnames or [])
-        else:
-            text = lines.read()
-            whole = text.lstrip().startswith("[")
-            texts = [text] if whole else filter(str.strip, text.split("\n"))
-            found = [json.loads(line, **numbers) for line in texts]
-            found = found[0] if whole else found
-            names = list(dict.fromkeys(name for row in found if isinstance(row, dict) for name in row))
-    columns: dict[str, list] = {name: [] for name in wanted if name in names}
-    for number, row in enumerate(found, start=1):
-        if not isinstance(row, dict) or None in row:
-            raise ValueError(f"row {number} does not have the columns of the others")
-        for name, column in columns.items():
-            if not isinstance(value := row.get(name), str | None):
-                raise ValueError(f"row {number}: column {name!r} holds {json.dumps(value)[:40]}, not text or a number")
-            column.append(value)
-    return names, {name: pa.array(column, pa.large_string()) for name, column in columns.items()}
+    return pa.table(columns, [str(i) for i in range(len(columns))])
 
 
 def held_out(count: int, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,7 @@ from hdpo.model.loading import load_tokenizer
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
-from hdpo.tasks import SPLITS
-from hdpo.tasks.rows import Rows
+from hdpo.tasks import SPLITS, Problem
 from hdpo.tasks.written import WrittenTask
 
 MEASURED = 2000  # we measure the lengths of this many problems from the beginning of a split
@@ -32,25 +31,25 @@ def write_data_survey(study: Study) -> None:
 def survey(task: WrittenTask) -> dict[str, Any]:
     """Rows, repeats, overlap with training, dropped prompts and lengths, as plain numbers."""
     splits: dict[str, dict[str, Any]] = {}
-    training = task.twins("train")
+    training = task.splits["train"][1]
     for split in SPLITS:
-        problems, twins = task.problems(split), task.twins(split)
-        splits[split] = {"problems": len(problems), "distinct": len(set(twins.tolist()))}
+        problems, twins = task.splits[split]
+        splits[split] = {"problems": len(problems), "distinct": len(np.unique(twins))}
         splits[split]["tokens"] = _lengths(task, problems)
         if split != "train":
             splits[split]["also_in_training"] = int(np.isin(twins, training).sum())
     return {
         "task": task.config.model_dump(mode="json"),
-        "rows": {place: len(source.rows) for place, source in zip(task.config.places, task.sources, strict=True)},
+        "rows": dict(zip(task.config.places, [len(source.problems) for source in task.sources], strict=True)),
         "prompt_limit": task.room,
         "splits": splits,
         "dropped": {part: {why: len(rows) for why, rows in task.dropped(part).items()} for part in task.parts},
     }
 
 
-def _lengths(task: WrittenTask, problems: Rows) -> dict[str, list[int]]:
+def _lengths(task: WrittenTask, problems: list[Problem]) -> dict[str, list[int]]:
     """Median, 95th percentile and maximum of the tokens of prompts and hints."""
-    some = list(problems[:MEASURED])
+    some = problems[:MEASURED]
     texts = {
         "student_prompt": [task.student_prompt(problem) for problem in some],
         "privileged_prompt": [task.privileged_prompt(problem) for problem in some],
@@ -72,7 +71,7 @@ def _text(found: dict[str, Any]) -> str:
         lengths = [f"{name.replace('_', ' ')} {' / '.join(map(str, n))}" for name, n in values["tokens"].items()]
         lines += [line, f"  tokens, median / 95 % / longest: {', '.join(lengths)}"]
     for part, dropped in found["dropped"].items():
-        reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
+        reasons = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in dropped.items() if n) or "none"
         lines.append(f"left out of the {part} part: {reasons} (prompt limit: {found['prompt_limit']} tokens)")
     return "\n".join(lines)
 

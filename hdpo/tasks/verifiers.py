@@ -12,13 +12,13 @@ from typing import Any
 
 from hdpo.system.errors import UserError
 from hdpo.tasks import Verdict
-from hdpo.tasks.config import INSTALLED, WrittenProblems
+from hdpo.tasks.config import INSTALLED, Written
 
 BOX = "\\boxed{"
 NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
-def find_verifier(config: WrittenProblems) -> tuple[Callable[..., Any], tuple]:
+def find_verifier(config: Written) -> tuple[Callable[..., Any], tuple]:
     """The function that judges a study's responses, and its arguments after answer and response.
 
     Raises:

@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.launch import is_first
-from hdpo.tasks import SPLITS, Problem, Task, Verdict
-from hdpo.tasks.config import WrittenProblems
+from hdpo.tasks import Problem, Task, Verdict
+from hdpo.tasks.config import Written
 from hdpo.tasks.fitting import fitting_reasons
 from hdpo.tasks.prompts import chat_prompt, fill, read_templates
-from hdpo.tasks.rows import FITS, REASONS, STUDENT_TOO_LONG, Rows, held_out, load_sources
+from hdpo.tasks.rows import FITS, REASONS, held_out, load_sources
 from hdpo.tasks.verifiers import BOX, find_verifier, last_boxed
 from hdpo.tasks.workers import Crashed, TimedOut, WorkerPool
 
@@ -29,7 +29,7 @@ class WrittenTask(Task):
 
     verifier_can_fail = True
 
-    def __init__(self, study: Study, config: WrittenProblems) -> None:
+    def __init__(self, study: Study, config: Written) -> None:
         """Read the rows, and refuse those that could not fill the study's splits however short the prompts are.
 
         Raises:
@@ -42,27 +42,7 @@ class WrittenTask(Task):
         self.pool = WorkerPool(function, study.hardware.threads_per_rank, config.reward_timeout)
         self.sources, self._commit = load_sources(config)
         self.parts = self._divide()
-        self.fitting = cache(lambda index: fitting_reasons(self, self.sources[index], index))
-        self.report = cache(self._report)  # once
-        for split in SPLITS:
-            self._choose(split, lambda index: self.sources[index].reasons)
-
-    def _divide(self) -> dict[str, tuple[int, np.ndarray]]:
-        """Parts train, held_out and perhaps the study's own test: number of the source, row numbers in order."""
-        drops, sources = self.config.repeated_problems == "drop", self.sources
-        usable = [np.flatnonzero(source.firsts) if drops else source.rows.numbers for source in sources]
-        train, held = held_out(len(usable[0]), self.config.train_share, self.config.seed)
-        parts = {"train": (0, usable[0][train]), "held_out": (0, usable[0][held])}
-        if len(sources) > 1:
-            parts["test"] = (1, usable[1])
-        training = sources[0].twins[parts["train"][1]]
-        if repeated := sum(map(lambda source, kept: len(source.rows) - len(kept), sources, usable)):
-            _say(f"{self.config.name}: {repeated} rows repeat a problem of an earlier one and are left out")
-        for name, (index, numbers) in parts.items():
-            twice = int(np.isin(sources[index].twins[numbers], training).sum()) if name != "train" else 0
-            if twice:
-                _say(f"{self.config.name}: {twice} of {len(numbers)} {name} problems are also training problems")
-        return parts
+        self._choose([source.reasons for source in self.sources])  # whatever the prompts' lengths
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -78,52 +58,69 @@ class WrittenTask(Task):
         """Tokens of each prompt, as the trainer encodes it."""
         return [len(ids) for ids in self.tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
 
-    def problems(self, split: str) -> Rows:
-        """A split's problems. Validation has the first held-out rows, as in the base framework.
+    def problems(self, split: str) -> list[Problem]:
+        return self.splits[split][0]
+
+    @cached_property
+    def splits(self) -> dict[str, tuple[list[Problem], np.ndarray]]:
+        """Each split's problems, in the order of its part, and their `twins`.
 
         Raises:
             UserError: too few rows fit.
         """
-        rows, part = self._choose(split, self.fitting)
-        self.report(part)
-        return rows
+        chosen = self._choose(self.reasons)
+        for part, (_, numbers) in self.parts.items():
+            if why := _why(self.dropped(part)):
+                self._say(f"{part}: {len(numbers)} rows, without {why}")
+        found = {split: (self.sources[index], numbers) for split, (index, numbers) in chosen.items()}
+        return {s: ([source.problems[i] for i in rows], source.twins[rows]) for s, (source, rows) in found.items()}
 
-    def twins(self, split: str) -> np.ndarray:
-        """Equal numbers for a split's equal problems, whatever the split."""
-        rows, part = self._choose(split, self.fitting)
-        return self.sources[self.parts[part][0]].twins[rows.numbers]
+    @cached_property
+    def reasons(self) -> list[np.ndarray]:
+        """Of each source's rows, now also by their prompts."""
+        return [fitting_reasons(self, index) for index, _ in enumerate(self.sources)]
 
-    def dropped(self, part: str) -> dict[str, list[int]]:
-        """The rows of a part that are left out, for each of REASONS, counted from 1."""
+    def dropped(self, part: str, reasons: list[np.ndarray] | None = None) -> dict[str, list[int]]:
+        """The rows of a part that cannot be used, for each of `REASONS`, counted from 1."""
         index, numbers = self.parts[part]
-        return _rows_by_reason(numbers, self.fitting(index))
+        found = (reasons or self.reasons)[index][numbers]
+        return {name: (numbers[found == i] + 1).tolist() for i, name in enumerate(REASONS, start=1)}
 
-    def _choose(self, split: str, reasons: Callable[[int], np.ndarray]) -> tuple[Rows, str]:
-        """A split's rows by the reasons of their source, and the part that holds them."""
-        sizes = self.config.problems
-        start = {"development": sizes.validation + sizes.test, "test": sizes.validation}.get(split, 0)
-        part = "train" if split == "train" else "held_out"
-        if len(self.sources) > 1:
-            part = "test" if split == "test" else part
-            start = sizes.validation if split == "development" else 0
-        index, numbers = self.parts[part]
-        found = reasons(index)[numbers]
-        wanted, fitting = getattr(sizes, split), numbers[found == FITS]
-        chosen = fitting[start : start + wanted]
-        if len(chosen) < (wanted if split != "train" else 1):
-            why = _why(_rows_by_reason(numbers, reasons(index)))
-            too_long = int((found >= STUDENT_TOO_LONG).sum())
-            advice = " or raise model.max_length" if too_long else ""
-            raise UserError(
-                f"task.problems.{split}: {wanted} wanted, {len(chosen)} left of {len(fitting)} in the {part} part"
-                f" ({why or 'all of its rows are used'}); lower task.problems or task.train_share{advice}"
-            )
-        return Rows(self.config, self.sources[index].rows.table, chosen), part
+    def _divide(self) -> dict[str, tuple[int, np.ndarray]]:
+        """Parts train, held_out and perhaps the study's own test: number of the source, row numbers in order."""
+        drops, source = self.config.repeated_problems == "drop", self.sources[0]
+        usable = [np.flatnonzero(found.firsts | (not drops)) for found in self.sources]
+        train, held = held_out(len(usable[0]), self.config.train_share, self.config.seed)
+        others = {"held_out": (0, usable[0][held])} | ({"test": (1, usable[1])} if usable[1:] else {})
+        if repeated := sum(len(found.firsts) for found in self.sources) - sum(map(len, usable)):
+            self._say(f"{repeated} rows repeat the problem of an earlier row and are left out")
+        for name, (index, numbers) in others.items():
+            if twice := np.isin(self.sources[index].twins[numbers], source.twins[usable[0][train]]).sum():
+                self._say(f"{twice} of {len(numbers)} {name} problems are also training problems")
+        return {"train": (0, usable[0][train])} | others
 
-    def _report(self, part: str) -> None:
-        count, dropped = len(self.parts[part][1]), self.dropped(part)
-        if left := sum(map(len, dropped.values())):
-            _say(f"{self.config.name}, {part}: {count - left} of {count} rows kept ({_why(dropped)})")
+    def _choose(self, reasons: list[np.ndarray]) -> dict[str, tuple[int, np.ndarray]]:
+        """Each split's source and row numbers. Validation has the first held-out rows, as in the base framework."""
+        chosen, taken = {}, dict.fromkeys(self.parts, 0)
+        for split in ("train", "validation", "test", "development"):
+            part = split if split in self.parts else "held_out"
+            index, numbers = self.parts[part]
+            fitting, wanted = numbers[reasons[index][numbers] == FITS], getattr(self.config.problems, split)
+            chosen[split] = index, fitting[taken[part] : taken[part] + wanted]
+            taken[part] += wanted
+            if (left := len(chosen[split][1])) < (wanted if split != "train" else 1):
+                why = _why(self.dropped(part, reasons))
+                raise UserError(
+                    f"task.problems.{split}: {wanted} wanted, {left} left of {len(fitting)} in the {part} part"
+                    + (f" (without {why})" if why else "")
+                    + "; lower task.problems or task.train_share"
+                    + (", or raise model.max_length" if "too long" in why else "")
+                )
+        return chosen
+
+    def _say(self, line: str) -> None:
+        if is_first():
+            print(f"{self.config.name}: {line}", file=sys.stderr)
 
     def content(self, role: str, problem: Problem) -> str:
         """What `student` or `teacher` is shown, before the chat template."""
@@ -169,20 +166,10 @@ def _verdict(result: Any) -> Verdict:
     return Verdict.CORRECT if result else Verdict.WRONG
 
 
-def _rows_by_reason(numbers: np.ndarray, reasons: np.ndarray) -> dict[str, list[int]]:
-    return {name: (numbers[reasons[numbers] == i] + 1).tolist() for i, name in enumerate(REASONS, start=1)}
-
-
 def _why(dropped: dict[str, list[int]]) -> str:
     """`2 no hint: rows 3, 17; 1 unanswered: row 4`."""
     parts = []
     for name, rows in dropped.items():
-        if rows:
-            shown = ", ".join(map(str, sorted(rows)[:SHOWN])) + ", …" * (len(rows) > SHOWN)
-            parts.append(f"{len(rows)} {name.replace('_', ' ')}: row{'s' * (len(rows) > 1)} {shown}")
+        shown = ", ".join(map(str, sorted(rows)[:SHOWN])) + ", …" * (len(rows) > SHOWN)
+        parts += [f"{len(rows)} {name.replace('_', ' ')}: row{'s' * (len(rows) > 1)} {shown}"] if rows else []
     return "; ".join(parts)
-
-
-def _say(line: str) -> None:
-    if is_first():
-        print(line, file=sys.stderr)
