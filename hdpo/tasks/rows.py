@@ -134,28 +134,41 @@ def read_table(config: Written, file: Path) -> pa.Table:
     Raises:
         UserError: the file is damaged or not UTF-8, lacks a column, or a column holds neither text nor numbers.
     """
-    text = dict.fromkeys(filter(None, config.needed), pa.large_string())
+    wanted = list(dict.fromkeys(filter(None, config.needed)))
+    names, table = load_table(file, wanted)
+    if missing := [name for name in wanted if name not in names]:
+        raise UserError(f"{file}: no column {missing[0]!r}; its columns: {', '.join(names)}")
+    columns = []
+    for name in config.needed:
+        try:
+            columns.append(table[name].cast(pa.large_string()) if name else pa.nulls(len(table), pa.large_string()))
+            columns[-1].validate(full=True)  # text of a damaged file need not be UTF-8
+        except (pa.ArrowException, KeyError) as error:
+            raise UserError(f"{file}: column {name!r} is no text or numbers ({brief(error)})") from error
+    return pa.table(columns, [str(i) for i in range(len(columns))])
+
+
+def load_table(file: Path, wanted: list[str]) -> tuple[list[str], pa.Table]:
+    """The names of a file's columns, and those of the wanted ones that it has.
+
+    Raises:
+        UserError: the file is missing, damaged or not UTF-8.
+    """
     try:
         if file.suffix == ".parquet":
             names = pa.parquet.read_schema(file).names
-            table = pa.parquet.read_table(file, columns=[name for name in text if name in names])
-        elif file.suffix == ".csv":
-            as_text = pa.csv.ConvertOptions(column_types=text)
+            return names, pa.parquet.read_table(file, columns=[name for name in wanted if name in names])
+        if file.suffix == ".csv":
+            as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.large_string()))
             table = pa.csv.read_csv(file, None, pa.csv.ParseOptions(newlines_in_values=True), as_text)
-            names = table.column_names
-        else:  # not Arrow's reader, which takes some texts for times and rounds long numbers
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-            found = [json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()]
-            names = list(dict.fromkeys(name for row in found for name in dict(row)))
-            table = pa.table({name: [row.get(name) for row in found] for name in text})
-        if missing := [name for name in text if name not in names]:
-            raise UserError(f"{file}: no column {missing[0]!r}; its columns: {', '.join(names)}")
-        columns = [table[name].cast(pa.large_string()) if name else pa.nulls(len(table)) for name in config.needed]
-        for column in columns:
-            column.validate(full=True)  # text of a damaged file need not be UTF-8
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            return table.column_names, table
+        # Not Arrow's reader, which takes some texts for times and rounds long numbers.
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        rows = [json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()]
+        names = list(dict.fromkeys(name for row in rows for name in dict(row)))
+        return names, pa.table({name: [row.get(name) for row in rows] for name in wanted})
+    except (pa.ArrowException, OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read ({type(error).__name__}: {brief(error)})") from error
-    return pa.table(columns, [str(i) for i in range(len(columns))])
 
 
 def held_out(count: int, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
