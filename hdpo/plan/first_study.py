@@ -81,14 +81,13 @@ def _columns(problems: str, stated: dict[str, str]) -> dict[str, Any]:
     names, _ = load_table(Path(problems), [])
     found = dict(stated)
     for key, guesses in GUESSES.items():
-        fitting = [
-            name for guess in guesses for name in names if name.casefold() == guess and name not in found.values()
-        ]
-        if key not in found and fitting:
-            found[key] = fitting[0]
+        free = [name for guess in guesses for name in names if name.casefold() == guess and name not in found.values()]
+        if key not in found and free:
+            found[key] = free[0]
         if key not in found and key in ("problem", "answer"):
             raise UserError(
-                f"{problems}: which column holds the {key}? Name it, as in --columns {key}=NAME; there are {', '.join(names)}"
+                f"{problems}: which column holds the {key}? Name it, as in --columns {key}=NAME;"
+                f" its columns: {', '.join(names)}"
             )
     hint = "solution" if "solution" in found else "answer"
     return {"columns": json.dumps(found), "names": ", ".join(names), "hint": hint}
@@ -107,7 +106,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _problems(task: WrittenTask, has_gpu: bool) -> dict[str, Any]:
-    """Sizes of the splits, which leave an eighth of the held-out rows unused, and the verifier that suits the answers."""
+    """Sizes of the splits, and the verifier that suits the answers. An eighth of the held-out rows stays unused."""
     source = task.sources[0]
     train, held = (int((source.reasons[task.parts[part][1]] == FITS).sum()) for part in ("train", "held_out"))
     usable = [problem for problem, why in zip(source.problems, source.reasons, strict=True) if why == FITS]
@@ -116,10 +115,9 @@ def _problems(task: WrittenTask, has_gpu: bool) -> dict[str, Any]:
         reward, why = "numeric", "every answer is a number"
     elif find_spec("math_verify"):
         reward, why = "hf_math_verify", "some answers are no plain numbers"
-    sizes = {"test": 512, "validation": 128, "development": 64}
-    splits = {split: max(1, min(most, most * held // 585)) for split, most in sizes.items()}
-    sizes = {"rows": train + held, "train": train, "prompts": min(train, 16 if has_gpu else 8)}
-    return sizes | splits | {"reward": reward, "why": why}
+    splits = {"test": min(512, held // 2), "validation": min(128, held // 4), "development": min(64, held // 8)}
+    splits = {split: max(1, size) for split, size in splits.items()} | {"rows": train + held, "train": train}
+    return splits | {"prompts": min(train, 16 if has_gpu else 8), "reward": reward, "why": why}
 
 
 def _lengths(task: WrittenTask, config: Path) -> dict[str, Any]:

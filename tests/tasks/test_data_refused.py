@@ -18,7 +18,7 @@ from helpers.written import omi_rows, write_rows, write_written
         (
             [row | {"expected_answer": [3]} for row in omi_rows(40)],
             {},
-            "train_1M.jsonl: column 'expected_answer' is no text or numbers",
+            "column 'expected_answer' is no text or numbers",
         ),
         (omi_rows(12), {}, "task.problems.development: 2 wanted, 0 left of 3"),
         (omi_rows(40), {"model__max_length": 110}, "0 left of 0 in the train part (without 30 student too long: rows"),
