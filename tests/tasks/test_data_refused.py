@@ -20,7 +20,7 @@ from helpers.written import omi_rows, write_rows, write_written
             {},
             "column 'expected_answer' is no text or numbers",
         ),
-        (omi_rows(12), {}, "task.problems.development: 2 wanted, 0 left of 3"),
+        (omi_rows(12), {}, "task.problems.validation: 4 wanted, 3 left of 3"),
         (omi_rows(40), {"model__max_length": 110}, "0 left of 0 in the train part (without 30 student too long: rows"),
         (
             omi_rows(40),
