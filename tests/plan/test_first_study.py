@@ -1,7 +1,5 @@
 """`hdpo init`: from a model and a file to a study that trains, without an edit."""
 
-import csv
-import random
 import subprocess
 import sys
 
@@ -11,18 +9,8 @@ import torch
 from hdpo.cli import main
 from hdpo.study.study import load_study
 from helpers.studies import task_of
+from helpers.word_problems import write_word_problems
 from helpers.written import save_byte_tokenizer
-
-
-def write_sums(path, count=60, seed=0):
-    """Sums in words, with worked solutions and answers that are numbers."""
-    rng, rows = random.Random(seed), set()
-    while len(rows) < count:
-        rows.add((rng.randint(2, 60), rng.randint(2, 60)))
-    with open(path, "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["Question", "Answer", "Explanation"])
-        table.writerows((f"Ann has {a} pens, Ben {b}. Both?", a + b, f"{a} + {b} = {a + b}.") for a, b in sorted(rows))
 
 
 @pytest.fixture
@@ -36,14 +24,14 @@ def folder(tmp_path, monkeypatch):
     config = Qwen2Config(vocab_size=257, num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=0, **shape)
     Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
     save_byte_tokenizer(tmp_path / "model")
-    write_sums(tmp_path / "sums.csv")
+    write_word_problems(tmp_path / "sums.csv", 60)
     return tmp_path
 
 
 def test_init_guesses_columns_measures_lengths_and_plans_memory(folder, capsys):
     assert main(["init", "mine", "--problems", "sums.csv", "--model", "model"]) == 0
     out = capsys.readouterr().out
-    assert '{"problem": "Question", "answer": "Answer", "solution": "Explanation"}' in out
+    assert '{"problem": "question", "answer": "answer", "solution": "solution"}' in out
     assert "Next: hdpo train mine.yaml --run hdpo-drifting-0.1 --seed 1" in out
     study = load_study("mine.yaml")
     assert study.task.reward == "numeric" and study.task.hint == "solution" and study.task.problems.train == 48
