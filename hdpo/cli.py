@@ -37,7 +37,7 @@ STAGES = {
 PUBLISHED = "read results/reference/<study>/ instead of the study's own runs"
 # Modules that a core install lacks, and the extra that brings them.
 EXTRAS = {
-    **dict.fromkeys(["datasets", "math_verify"], "math"),
+    **dict.fromkeys(["math_verify"], "math"),
     **dict.fromkeys(["pandas", "scipy", "matplotlib", "seaborn", "jinja2", "PIL", "typst", "tabulate"], "report"),
     "vllm": "vllm",
 }
@@ -66,9 +66,23 @@ def assumption(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"expected name=value, as in response=600, got {text!r}") from error
 
 
+def column(text: str) -> tuple[str, str]:
+    """`problem=question`."""
+    key, _, name = text.partition("=")
+    if key not in ("problem", "answer", "solution", "id") or not name:
+        raise argparse.ArgumentTypeError(f"expected problem, answer, solution or id = a column's name, got {text!r}")
+    return key, name
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hdpo", description=__doc__.split(":", 1)[0] + ", stage by stage.")
     commands = parser.add_subparsers(dest="command", required=True)
+
+    init = commands.add_parser("init", help="write a study file for a model and problems of your own")
+    init.add_argument("name", help="of the study and its file")
+    init.add_argument("--problems", required=True, help="Parquet, JSON lines or CSV, with problems and answers")
+    init.add_argument("--model", required=True, help="a folder with a chat model, or its name on the hub")
+    init.add_argument("--columns", metavar="KEY=COLUMN", nargs="+", type=column, default=[], help="if not guessed")
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
@@ -170,7 +184,16 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
     """Stages import what they need, and the study is imported here, so that `hdpo --help` stays quick."""
     from hdpo.study.study import BASE_RUN, load_study
 
+    if options.command == "init":
+        from hdpo.plan.first_study import write_first_study
+
+        write_first_study(options.name, options.problems, options.model, dict(options.columns))
+        return None
     study = load_study(options.study).model_copy(update={"published": getattr(options, "published", False)})
+    if options.command in ("plan", "train") and not is_rank():
+        from hdpo.tasks.checks import check_task
+
+        check_task(study)
     if options.command == "evaluate" and options.run == BASE_RUN and options.seed:
         raise UserError(f"run {BASE_RUN!r}, seed {options.seed}: the base model has one seed, 0")
     runs_model = options.command in ("train", "evaluate")

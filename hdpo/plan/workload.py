@@ -51,7 +51,7 @@ def assumptions(study: Study, level: str, changes: dict[str, float] | None = Non
         UserError: a name in `changes` is none, or its value is out of range.
     """
     index, task = LEVELS.index(level), study.task
-    known = _countdown(study, task, index) if isinstance(task, Countdown) else OUTSIDE[task.name][index]
+    known = _countdown(study, task, index) if isinstance(task, Countdown) else _written(study, index)
     for name, value in (changes or {}).items():
         if name not in MEANING:
             raise UserError(f"assumption {name!r}: unknown; choose from {', '.join(MEANING)}")
@@ -69,6 +69,15 @@ def _countdown(study: Study, task: Countdown, index: int) -> Assumptions:
     response = min(chain * (0.8, 1.0, 1.2)[index], study.train.max_response_tokens)
     shares = ((0.05, 0.5, 0.5), (0.15, 0.7, 0.7), (0.3, 0.9, 0.9))[index]
     return Assumptions(prompt, chain if task.hint == "solution" else 6, response, *shares, scored=20000)
+
+
+def _written(study: Study, index: int) -> Assumptions:
+    """A preset's; of any other task, shares of the room that the study leaves to prompts and responses."""
+    if study.task.name in OUTSIDE:
+        return OUTSIDE[study.task.name][index]
+    response = study.train.max_response_tokens
+    room, share = study.model.max_length - response, (0.2, 0.35, 0.5)[index]
+    return replace(OUTSIDE["gsm8k"][index], prompt=share * room, hint=share * room, response=2 * share * response)
 
 
 def extremes(study: Study) -> list[Method]:

@@ -66,7 +66,7 @@ def _data(study: Study) -> str:
     if mixture := getattr(study.task, "mixture", None):
         sizes = ", ".join(f"{k}: {100 * share:g} %" for k, share in sorted(mixture.items()))
         return f"Countdown, problems by size {sizes}"
-    return getattr(study.task, "path", study.task.name).removeprefix("nvidia/")
+    return (getattr(study.task, "path", None) or study.task.name).removeprefix("nvidia/")
 
 
 def _split(study: Study) -> str:

@@ -18,7 +18,8 @@ BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 def publish(study: Study, readme: Path = Path("README.md")) -> Path:
     """Write the runs that are finished to results/reference/<name>/, and what was made from them where that is there.
 
-    So with results/finding/. Refresh the README's generated blocks. A study that is still running can be published again and again.
+    So with results/finding/. Refresh the README's generated blocks. A study that still runs can be published again and
+    again.
 
     Raises:
         UserError: no run is finished, or a result is damaged.

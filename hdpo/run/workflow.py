@@ -13,6 +13,7 @@ import hdpo
 from hdpo.study.study import BASE_RUN, Study, load_study
 from hdpo.system.errors import UserError
 from hdpo.system.files import disk_error, lock
+from hdpo.tasks.checks import check_task
 
 HELD: list[BaseFileLock] = []  # until the process ends
 
@@ -30,7 +31,7 @@ def load_plannable(path: str | Path) -> Study:
     """`load_study`, and a first look at all that planning reads, so that it fails before Snakemake is in its midst.
 
     Raises:
-        UserError: the study is refused, or a local model, template or data set that it names is not there.
+        UserError: the study is refused, a local model or template is not there, or its problems cannot be had.
     """
     if not isinstance(path, str | Path) or set(str(path)) & set("{}"):  # Snakemake takes {x} for a wildcard
         raise UserError(f"config {path}: expected a file's path, without braces: --config study=config/small.yaml")
@@ -38,6 +39,7 @@ def load_plannable(path: str | Path) -> Study:
     if study.base_is_local and study.model.path and not Path(study.base_path, "model.safetensors").is_file():
         raise UserError(f"model.path {study.base_path}: no model.safetensors there; null trains a base model")
     _ = study.run(study.runs[0], study.seeds[0]).hash  # reads every file that identities cover
+    check_task(study)
     return study
 
 

@@ -10,7 +10,7 @@ KEYS = {
     "sweep": "list the runs under `methods`",
     "distill": "move its keys to the hdpo entry of `methods`, and offload_teacher to `hardware`",
 }
-PLACES = (("model", "path"), ("task", "path"), ("task", "templates"))
+PLACES = {"model": ("path",), "task": ("path", "templates"), "files": ("train", "test")}
 TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
 
 
@@ -30,8 +30,11 @@ def find_places(raw: dict[str, Any], study: Path) -> None:
 
     So a study file can be used from any folder. A place in the working folder comes first and stays as it is written.
     """
-    for section, key in PLACES:
-        place = raw[section].get(key) if isinstance(raw.get(section), dict) else None
-        if isinstance(place, str) and place and not os.path.exists(place):  # unlike Path, silent about impossible names
-            beside = [folder / place for folder in (study.parent, study.parent.parent)]
-            raw[section][key] = next((str(found.resolve()) for found in beside if os.path.exists(found)), place)
+    task = raw.get("task")
+    files = task.get("files") if isinstance(task, dict) and not task.get("path") else None  # with a path: in it
+    for name, section in (*raw.items(), ("files", files)):
+        for key in PLACES.get(name, ()) if isinstance(section, dict) else ():
+            place = section.get(key)
+            if isinstance(place, str) and place and not os.path.exists(place):  # unlike Path, never raises
+                beside = [folder / place for folder in (study.parent, study.parent.parent)]
+                section[key] = next((str(found.resolve()) for found in beside if os.path.exists(found)), place)

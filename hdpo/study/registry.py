@@ -28,6 +28,7 @@ TASKS = {
     "countdown": "hdpo.tasks.countdown:Countdown",
     "openmathinstruct2": "hdpo.tasks.config:OpenMathInstruct2",
     "gsm8k": "hdpo.tasks.config:Gsm8k",
+    "problems": "hdpo.tasks.config:Problems",
 }
 MOST_ARMS = 10_000  # of one entry of a study file
 

@@ -19,12 +19,12 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, veri
 from sympy import Basic, MatrixBase
 
 from hdpo.tasks import Verdict
+from hdpo.tasks.verifiers import BOX, last_boxed
 
 Reading = Literal["hf_math_verify", "boxed"]
 
 LATEX = (LatexExtractionConfig(),)
 ANYTHING = (ExprExtractionConfig(), LatexExtractionConfig())
-BOX = "\\boxed{"
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -53,20 +53,6 @@ def grade(expected: str, response: str, reading: Reading) -> Verdict:
         raise failed
     understood = any(isinstance(answer, Basic | MatrixBase) for answer in found)
     return Verdict.WRONG if understood else Verdict.UNPARSABLE
-
-
-def last_boxed(response: str) -> str | None:
-    """Content of the last \\boxed{...} with balanced braces, None if there is none or if it is not closed."""
-    start = response.rfind(BOX)
-    if start < 0:
-        return None
-    start, depth = start + len(BOX), 1
-    for i in range(start, len(response)):
-        if response[i] in "{}" and response[i - 1] != "\\":  # \\{ and \\} are set braces, not groups
-            depth += 1 if response[i] == "{" else -1
-        if depth == 0:
-            return response[start:i]
-    return None
 
 
 @lru_cache(maxsize=4096)  # all rollouts of a problem share it

@@ -1,17 +1,17 @@
-"""Prompts of the math tasks: a filled template file becomes one user turn of the model's own chat template."""
+"""Prompts of written problems: a filled template file becomes one user turn of the model's own chat template."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from hdpo.system.errors import UserError
-from hdpo.tasks.config import MathTask
+from hdpo.tasks.config import Written
 
 TEMPLATES = Path(__file__).parent / "templates"
 SLOT = re.compile(r"\{(problem|answer|solution)\}")
 
 
-def template_files(config: MathTask) -> dict[str, Path]:
+def template_files(config: Written) -> dict[str, Path]:
     """The student's and the teacher's template: the kit's, or those of the folder `task.templates`.
 
     Raises:
@@ -25,7 +25,7 @@ def template_files(config: MathTask) -> dict[str, Path]:
     return files
 
 
-def read_templates(config: MathTask) -> dict[str, str]:
+def read_templates(config: Written) -> dict[str, str]:
     """The student's and the teacher's template.
 
     Raises:
@@ -57,7 +57,7 @@ def chat_prompt(tokenizer: Any, content: str) -> str:
     """
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
-            "model.path: its tokenizer has no chat template, which the math tasks need; name an instruction-tuned model"
+            "model.path: its tokenizer has no chat template, which written problems need; take an instruct model"
         )
     turns = [{"role": "user", "content": content}]
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

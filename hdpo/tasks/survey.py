@@ -8,9 +8,8 @@ from hdpo.model.loading import load_tokenizer
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_json
-from hdpo.tasks import SPLITS
-from hdpo.tasks.math import Rows, WrittenMath
-from hdpo.tasks.rows import same_problem
+from hdpo.tasks import SPLITS, Problem
+from hdpo.tasks.written import WrittenTask
 
 MEASURED = 2000  # we measure the lengths of this many problems from the beginning of a split
 
@@ -22,37 +21,35 @@ def write_data_survey(study: Study) -> None:
         UserError: the task draws its problems itself, so there is no data set to measure.
     """
     task = study.task.load(study)
-    if not isinstance(task, WrittenMath):
+    if not isinstance(task, WrittenTask):
         raise UserError(f"task.name {study.task.name}: generates its problems, each once; there is no data to measure")
     found = survey(task)
     write_json(study.root / "data.json", found)
     print(_text(found))
 
 
-def survey(task: WrittenMath) -> dict[str, Any]:
+def survey(task: WrittenTask) -> dict[str, Any]:
     """Rows, repeats, overlap with training, dropped prompts and lengths, as plain numbers."""
     splits: dict[str, dict[str, Any]] = {}
-    training: set[str] = set()
+    training = task.splits["train"][1]
     for split in SPLITS:
-        problems = task.problems(split)
-        names = [same_problem(problem.question) for problem in problems]
-        splits[split] = {"problems": len(problems), "distinct": len(set(names)), "tokens": _lengths(task, problems)}
-        if split == "train":
-            training = set(names)
-        else:
-            splits[split]["also_in_training"] = sum(name in training for name in names)
+        problems, twins = task.splits[split]
+        splits[split] = {"problems": len(problems), "distinct": len(np.unique(twins))}
+        splits[split]["tokens"] = _lengths(task, problems)
+        if split != "train":
+            splits[split]["also_in_training"] = int(np.isin(twins, training).sum())
     return {
         "task": task.config.model_dump(mode="json"),
-        "rows": {name: len(rows) for name, rows in task.data.items()},
+        "rows": dict(zip(task.config.places, [len(source.problems) for source in task.sources], strict=True)),
         "prompt_limit": task.room,
         "splits": splits,
-        "dropped": {name: task.part(name)[1] for name in task.split_rows},
+        "dropped": {part: {why: len(rows) for why, rows in task.dropped(part).items()} for part in task.parts},
     }
 
 
-def _lengths(task: WrittenMath, problems: Rows) -> dict[str, list[int]]:
+def _lengths(task: WrittenTask, problems: list[Problem]) -> dict[str, list[int]]:
     """Median, 95th percentile and maximum of the tokens of prompts and hints."""
-    some = list(problems[:MEASURED])
+    some = problems[:MEASURED]
     texts = {
         "student_prompt": [task.student_prompt(problem) for problem in some],
         "privileged_prompt": [task.privileged_prompt(problem) for problem in some],
@@ -74,7 +71,7 @@ def _text(found: dict[str, Any]) -> str:
         lengths = [f"{name.replace('_', ' ')} {' / '.join(map(str, n))}" for name, n in values["tokens"].items()]
         lines += [line, f"  tokens, median / 95 % / longest: {', '.join(lengths)}"]
     for part, dropped in found["dropped"].items():
-        reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
+        reasons = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in dropped.items() if n) or "none"
         lines.append(f"left out of the {part} part: {reasons} (prompt limit: {found['prompt_limit']} tokens)")
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from hdpo.study.study import load_study
-from hdpo.tasks.math import WrittenMath
+from hdpo.tasks.written import WrittenTask
 from helpers.studies import ROOT, task_of, tiny
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
@@ -68,13 +68,13 @@ def write_written(folder: Path, **changes) -> Path:
     return path
 
 
-def make_task(folder: Path, rows: list[dict] | None = None, **changes) -> WrittenMath:
+def make_task(folder: Path, rows: list[dict] | None = None, **changes) -> WrittenTask:
     """The task of `write_study`, on `rows` if they are given."""
     if rows is not None:
         write_rows(folder / "data/train_1M.jsonl", rows)
     return task_of(load_study(write_written(folder, **changes)))
 
 
-def numbers(task: WrittenMath, split: str) -> list[int]:
+def numbers(task: WrittenTask, split: str) -> list[int]:
     """The row numbers of a split's problems."""
     return [int(problem.id.split("-")[1]) for problem in task.problems(split)]

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hdpo.cli import main
 from hdpo.study.schema import as_tuples
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS
 from hdpo.tasks.chains import draw_chain, rewrite, solves
+from hdpo.tasks.checks import check_task, most_problems
 from hdpo.tasks.countdown import SPLIT_PERCENT, build_tokenizer, problem_id, split_of
 from helpers.studies import task_of, tiny
 from torture import verifier_fuzz
@@ -157,3 +159,22 @@ def test_tokenizer_has_one_token_per_number_and_symbol():
 def test_the_verifier_agrees_with_a_checker_written_apart():
     for row in verifier_fuzz.run(quick=True):
         assert row["tries"] > 0 and row["lost"] == "nothing", row
+
+
+def test_an_impossible_number_of_problems_is_refused_at_once(make_study, capsys):
+    """By the plan and the dry run too; all problems of size 2 are counted, those of size 5 bounded."""
+    found = {
+        (tuple(sorted(pair)), target) for pair in itertools.product(range(1, 17), repeat=2) for target in range(64)
+    }
+    possible = {split: 0 for split in SPLITS}
+    for pair, target in found:
+        if all_solutions(pair, target):
+            possible[split_of(pair, target)] += 1
+    assert {split: most_problems(2, split) for split in SPLITS} == possible
+    check_task(make_study(task__problems__train=possible["train"], task__mixture={2: 1.0}))
+    make_study(task__problems__train=possible["train"] + 1, task__mixture={2: 1.0})
+    for command in ("plan", "train --run grpo --seed 1"):
+        assert main([command.split()[0], "study.yaml", *command.split()[1:]]) == 2
+        assert f"at most {possible['train']} exist" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"problems\.train: 700000 distinct problems of size 5 wanted, at most"):
+        check_task(make_study(task__problems__train=700_000, task__mixture={5: 1.0}))

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from hdpo.tasks.math import WrittenMath
+from hdpo.tasks.rows import REASONS
 from hdpo.tasks.survey import survey
+from hdpo.tasks.written import WrittenTask
 from helpers.studies import ROOT
 from helpers.written import CHAT, make_task, numbers, omi_rows, save_byte_tokenizer
 
@@ -25,9 +26,13 @@ def test_over_long_prompts_are_dropped_whole_and_reported(folder, capsys):
     task = make_task(folder, rows, model__max_length=100 + teacher)
     assert numbers(task, "train") == train[4:].tolist()
     dropped = survey(task)["dropped"]["train"]
-    assert dropped == {"student_too_long": 1, "teacher_too_long": 2, "unanswered": 1}
+    assert dropped == dict.fromkeys(REASONS, 0) | {"student_too_long": 1, "teacher_too_long": 2, "unanswered": 1}
     line = capsys.readouterr().err
-    assert "train: 26 of 30 rows kept (1 student too long, 2 teacher too long, 1 unanswered)" in line
+    long = sorted(train[[0, 2]] + 1)
+    assert (
+        f"train: 30 rows, without 1 unanswered: row {train[3] + 1}; 1 student too long: row {train[1] + 1};"
+        f" 2 teacher too long: rows {long[0]}, {long[1]}" in line
+    )
 
 
 def test_a_character_that_normalisation_makes_longer_is_counted_as_the_tokenizer_does(folder):
@@ -48,7 +53,7 @@ def test_a_character_that_normalisation_makes_longer_is_counted_as_the_tokenizer
 def test_over_long_prompts_are_found_once_and_anew_when_anything_changes(folder, monkeypatch, capfd):
     """Another limit, hint, template, tokenizer or row is another question; the same one is not asked twice."""
     tokenised = []
-    monkeypatch.setattr(WrittenMath, "lengths", lambda task, prompts: tokenised.extend(prompts) or [1] * len(prompts))
+    monkeypatch.setattr(WrittenTask, "lengths", lambda task, prompts: tokenised.extend(prompts) or [1] * len(prompts))
 
     def asks(rows: list[dict] | None = None, **changes) -> bool:
         tokenised.clear()

@@ -15,7 +15,8 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig
 from math_verify.metric import math_metric
 
 from hdpo.tasks import Verdict
-from hdpo.tasks.grading import grade, last_boxed
+from hdpo.tasks.grading import grade
+from hdpo.tasks.verifiers import last_boxed
 from hdpo.tasks.workers import Crashed, TimedOut, WorkerPool
 
 BOTH = ("hf_math_verify", "boxed")

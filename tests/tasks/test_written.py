@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
+from fnmatch import fnmatch
 
-import datasets
 import pandas as pd
 import pytest
 import torch
@@ -18,20 +18,24 @@ from helpers.written import GSM8K, make_task, omi_rows, write_rows, write_writte
 
 
 def test_a_revision_of_the_hub_is_asked_for_and_its_commit_known(folder, monkeypatch):
-    """`datasets` keeps what it loaded from the hub in a folder named after the commit."""
+    """The hub's files lie in a folder named after the commit, and are found there as in a folder of one's own."""
+    write_rows(folder / ("c" * 40) / "data/train_1M-00000-of-00001.jsonl", omi_rows(40))
     write_rows(folder / "data/train_1M.jsonl", omi_rows(40))
-    local = datasets.load_dataset("json", data_files=["data/train_1M.jsonl"], split="train")
     assert make_task(folder).commit is None
-    local.save_to_disk("c" * 40)
     asked = []
 
-    def load(path, subset, split, revision):
-        asked.append((path, subset, split, revision))
-        return datasets.load_from_disk("c" * 40)
+    def download(path, repo_type, revision, allow_patterns):
+        asked.append((path, repo_type, revision))
+        assert (
+            fnmatch("data/train_1M-00000-of-00001.jsonl", "data/train_1M[.-]*")
+            and "data/train_1M[.-]*" in allow_patterns
+        )
+        return str(folder / ("c" * 40))
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     task = make_task(folder, task__path="nobody/nothing", task__revision="v1")
-    assert task.commit == "c" * 40 and asked == [("nobody/nothing", None, "train_1M", "v1")]
+    assert task.commit == "c" * 40 and asked == [("nobody/nothing", "dataset", "v1")]
+    assert task.problems("train") == make_task(folder).problems("train")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,13 @@ def test_a_run_trains_and_is_evaluated_on_written_problems(folder):
     Qwen2ForCausalLM(config).save_pretrained(folder / "base")
     write_rows(folder / "data/train_1M.jsonl", omi_rows(40))
     small = {"train__steps": 2, "train__rollouts_per_prompt": 3, "train__max_response_tokens": 8}
-    counts = {"evaluate__every": 2, "evaluate__samples": 1, "evaluate__test_samples": 1, "evaluate__ks": [1]}
+    counts = {
+        "evaluate__conversion_samples": None,
+        "evaluate__every": 2,
+        "evaluate__samples": 1,
+        "evaluate__test_samples": 1,
+        "evaluate__ks": [1],
+    }
     path = write_written(folder, **small, **counts, train__backend="transformers")
     options = ["study.yaml", "--run", "hdpo-drifting-0.1", "--seed", "1"]
     done = subprocess.run([sys.executable, "-m", "hdpo.cli", "train", *options], capture_output=True, text=True)
