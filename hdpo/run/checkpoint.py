@@ -1,9 +1,9 @@
 """Checkpoints: whole or absent, checked by hash, nothing pickled.
 
 A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics,
-evaluations and samples so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
-`hdpo.system.rng`), and the schedule is a function of the step. If a checkpoint is damaged, training says so and uses
-the one before it.
+evaluations and samples so far, and a record with the run's hash and the SHA-256 of every file. Generators need no
+saving (see `hdpo.system.rng`), and the schedule is a function of the step. If a checkpoint is damaged, training says
+so and uses the one before it.
 """
 
 import sys

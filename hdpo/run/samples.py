@@ -30,7 +30,7 @@ from hdpo.tasks.scoring import Judged, Scorer
 
 CHOSEN = {"cliff": 2, "mixed": 1, "solved": 1}  # problems of each kind in a sample
 FOLLOWED = 2  # cliffs of earlier samples that the student tries again
-ROLLOUTS = 8  # of one problem that are kept, and tries on a followed one
+ROLLOUTS, TRIES = 16, 8  # rollouts of one problem that are kept at most, and tries on a followed one
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _follow(trainer: Trainer, step: int, before: list[dict[str, Any]]) -> list[d
     problems = [by_id[name] for name in wanted if name in by_id]
     prompts = [trainer.task.student_prompt(problem) for problem in problems]
     random = generator(trainer.run.seed, "samples", step, trainer.policy.device)
-    tries = min(ROLLOUTS, trainer.settings.rollouts_per_prompt)
+    tries = min(TRIES, trainer.settings.rollouts_per_prompt)
     drawn = trainer.sampler.sample(encode(trainer.tokenizer, prompts), tries, trainer.settings.temperature, random)
     completions = drawn.sequences.completions
     asked = Asked(problems, completions, trainer.scorer.judge(problems, completions))

@@ -81,6 +81,7 @@ class WeightsAndBiases(Tracker):
         except Exception:
             if mode == "offline":
                 raise
+            wandb.teardown()  # or the page counts as in use
             self.run = wandb.init(mode="offline", **options)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
@@ -94,7 +95,36 @@ class WeightsAndBiases(Tracker):
         self.run.finish()
 
 
-KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+class Trackio(Tracker):
+    """A run of trackio in its local store, or in the space or on the server that its environment variables name."""
+
+    def __init__(self, run: Run, page: str, done: int) -> None:
+        import trackio
+
+        self.table = trackio.Table
+        self.run = trackio.init(
+            project=f"hdpo-{run.study.name}",
+            name=page,
+            group=run.name,
+            config=run.resolved,
+            resume="allow",
+            embed=False,
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        self.run.log(values, step=step)
+
+    def samples(self, step: int, rows: list[dict[str, Any]]) -> None:
+        data = [[row[name] for name in COLUMNS] for row in rows]
+        self.run.log({"samples": self.table(columns=list(COLUMNS), data=data)}, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "trackio": Trackio}
 
 
 def _verbatim(text: str) -> str:

@@ -78,9 +78,7 @@ def train_run(run: Run) -> Path:
             _announce(run, name, checkpoint)
 
         def evaluate(step: int) -> None:
-            rows = evaluate_splits(
-                run.study, run.seed, step, trainer.scorer, trainer.sampler, trainer.policy.device
-            )
+            rows = evaluate_splits(run.study, run.seed, step, trainer.scorer, trainer.sampler, trainer.policy.device)
             evals.extend(rows)
             trackers.evaluation(step, rows)
 

@@ -198,7 +198,7 @@ class Run(Section):
         In are keys of `train` that change rounding (`micro_batch_tokens`, `gradient_checkpointing`) or metrics
         (`log_gradient_norms`), and of `evaluate` those of evaluations during training. Out are what a kill costs
         (`checkpoint_every`), what comes after training, `hardware` (a run may go on where there are other GPUs), the
-        study's name and its other runs, `samples`, `trackers`, and folders, where the content of what lies there is known.
+        study's name and other runs, `samples`, `trackers`, and folders, where the content of what lies there is known.
         """
         study = self.study.model_dump(mode="json")
         kept = {"task": self.study.task.described, "model": study["model"], "train": study["train"]}
