@@ -55,6 +55,6 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
 
     try:
         columns = schema()
-        return pq.read_table(path).select(columns.names).cast(columns).to_pylist()
+        return pq.ParquetFile(path).read(columns.names).cast(columns).to_pylist()  # read_table imports pandas
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path}: damaged, or no samples as this version writes them; train again") from error

@@ -9,14 +9,8 @@ from hdpo.run.train import train_run
 from hdpo.system.errors import UserError
 from helpers.runs import assert_same, damage, results
 
-FILES = (
-    "policy.safetensors",
-    "optimizer.safetensors",
-    "metrics.jsonl",
-    "evals.parquet",
-    "samples.parquet",
-    "state.json",
-)
+LOGS = ("metrics.jsonl", "evals.parquet", "samples.parquet")
+FILES = ("policy.safetensors", "optimizer.safetensors", *LOGS, "state.json")
 
 
 @pytest.mark.parametrize("how", ["truncated", "altered", "missing"])
