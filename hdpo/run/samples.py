@@ -182,9 +182,11 @@ def _token_jsd(trainer: Trainer, problem: Problem, completion: Tensor) -> list[f
     plain, privileged = encode(
         trainer.tokenizer, [trainer.task.student_prompt(problem), trainer.task.privileged_prompt(problem)]
     )
-    method = trainer.method
+    method, teacher = trainer.method, trainer.teacher
+    if teacher is None:
+        return []
     divergence = partial(jsd_k, tail=getattr(method, "tail", "exact"))
-    ((logp, tokens),) = trainer.teacher.targets([Sequences([privileged], [completion])], getattr(method, "top_k", 64))
+    ((logp, tokens),) = teacher.targets([Sequences([privileged], [completion])], getattr(method, "top_k", 64))
     hidden = completion_hidden(trainer.policy, Sequences([plain], [completion]))
     values = per_token(trainer.policy, divergence, hidden, logp, tokens).tolist()
     return [value if math.isfinite(value) else None for value in values]

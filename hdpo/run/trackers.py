@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,7 +43,7 @@ class Trackers:
         if self.thread:
             self.thread.start()
         for name in names:
-            self._ask(lambda name=name: self._start(name, done))
+            self._ask(partial(self._start, name, done))
 
     def metrics(self, step: int, record: dict[str, Any]) -> None:
         """The metrics of one step, as in metrics.jsonl."""

@@ -25,7 +25,7 @@ def test_a_line_fits_and_keeps_what_matters(columns, done, total, left):
 def test_the_name_is_cut_first_and_whole_where_there_is_room():
     assert line(TITLE, 7, 80, 59.0, FIGURES, 200).startswith(TITLE + " █")
     narrow = line(TITLE, 40, 80, 59.0, FIGURES, 70)
-    assert re.match(r"run h\w*… █+·+ 40/80 00:59 left", narrow)
+    assert re.match(r"run h[-\w]*… █+·+ 40/80 00:59 left", narrow)
 
 
 @pytest.mark.parametrize("columns", [5, 20, 30, 40, 50])
