@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
-from hdpo.render.formats import thousands
+from hdpo.render.formats import duration, thousands
 from hdpo.render.table import write_text
 from hdpo.report.content import report_data
 from hdpo.report.environment import environment, inline
@@ -67,12 +67,3 @@ def embedded_image(path: Path) -> dict[str, Any]:
     flat.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"uri": f"data:image/png;base64,{text}", "width": flat.width, "height": flat.height}
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in the unit that reads best."""
-    if seconds is None:
-        return "—"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from hdpo.render.formats import duration
 from hdpo.run.checkpoint import METRICS
 from hdpo.study.study import Run, Study
 from hdpo.system.errors import UserError
@@ -83,13 +84,6 @@ def remaining(jobs: list[Job]) -> str:
     at_once = max(1, sum(job.state == "running" for job in jobs))
     each = f", {duration(seconds / at_once)} with {at_once} at a time" if at_once > 1 else ""
     return f"time that remains for training: {duration(seconds)}{each}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def is_held(path: Path) -> bool:
