@@ -16,7 +16,7 @@ from hdpo.report.web_page import write_page
 from hdpo.run.samples_file import write_samples
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
-from hdpo.system.files import write_record
+from helpers.synthetic import seal
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}"
 RUN = "hdpo-frozen-0.1"
@@ -49,9 +49,8 @@ def store(make_study):
 
     def write(rows: list[dict], study: Study | None = None, **changes) -> Study:
         study = study or make_study(**changes)
-        folder = study.run(RUN, 1).folder
-        write_samples(folder / "samples.parquet", rows)
-        write_record(folder / "run.json", {"run_hash": study.run(RUN, 1).hash}, [folder / "samples.parquet"])
+        write_samples(study.run(RUN, 1).folder / "samples.parquet", rows)
+        seal(study, RUN, 1)
         return study
 
     return write
