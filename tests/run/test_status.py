@@ -21,7 +21,7 @@ def rewrite(run, **changes) -> None:
 def test_each_state_is_told(finished, monkeypatch, capsys):
     """`finished` is done; grpo is left, stopped, running and done in turn."""
     study = finished.study
-    rewrite(finished, seconds=50.0, resumed_after_step=0)  # 10 s a step, of 5
+    rewrite(finished, seconds=50.0)
     grpo, drifting = study.run("grpo", 1), study.run("hdpo-drifting-0.1", 1)
     assert job_of(drifting).state == "left" and job_of(finished).state == "done"
     with monkeypatch.context() as patch:
@@ -47,12 +47,12 @@ def test_each_state_is_told(finished, monkeypatch, capsys):
 
 def test_time_is_counted_from_finished_runs_of_the_same_arm(finished):
     study = finished.study
-    rewrite(finished, seconds=50.0, resumed_after_step=0)
+    rewrite(finished, seconds=25.0, resumed_after_step=0)
     rewrite(study.run("grpo", 1), seconds=6.0, resumed_after_step=2)  # 2 s a step, as two of its five were resumed
     seeds = [job_of(study.run(name, seed)) for name in study.runs for seed in (1, 2)]
     assert [job.state for job in seeds] == ["done", "left", "left", "left", "done", "left"]
-    # 5 steps of grpo at 2 s, 5 of the frozen teacher at 10 s, 10 of the drifting one at the mean of both arms
-    assert remaining(seeds) == f"time that remains for training: {5 * 2 + 5 * 10 + 10 * 6} s"
+    # 5 steps of grpo at 2 s, 5 of the frozen teacher at 5 s, 10 of the drifting one at the mean of both arms
+    assert remaining(seeds) == f"time that remains for training: {5 * 2 + 5 * 5 + 10 * 3.5:g} s"
     assert remaining([job for job in seeds if job.state == "done"]) == "nothing is left to train"
     assert remaining([job for job in seeds if job.state == "left"]).endswith("unknown until a run is done")
 
