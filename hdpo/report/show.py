@@ -68,7 +68,7 @@ def _largest(response: Response) -> str:
     known = [(jsd, token) for token, jsd, _ in response.tokens if jsd is not None]
     named = sorted(known, reverse=True)[:LARGEST]
     mean = sum(jsd for jsd, _ in known) / max(1, len(known))
-    return ", ".join([*(f"{token.strip() or token!r} {jsd:.3f}" for jsd, token in named), f"mean {mean:.3f}"])
+    return ", ".join([*(f'"{token.strip() or token}" {jsd:.3f}' for jsd, token in named), f"mean {mean:.3f}"])
 
 
 def _block(title: str, text: str) -> Iterator[str]:

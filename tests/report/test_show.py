@@ -69,7 +69,7 @@ def test_the_newest_sample_is_printed_and_others_on_request(store, capsys):
     first = shown(capsys, "--step", "0")
     assert "student: 0 of 2 right" in first and "teacher: 1 of 2 right" in first and "p1 ! the hint ?" in first
     assert "1 ✓ kept  so it is" in first and "0 ✗  a failed try" in first
-    assert "so 0.500, " in first and "mean 0.273" in first
+    assert '"so" 0.500, ' in first and "mean 0.273" in first
     assert [f"step {step}, problem p1" in shown(capsys, "--problem", "p1") for step in (0, 20, 40)] == [True] * 3
     assert "p2" not in shown(capsys, "--step", "20", "--problem", "p1")
 
