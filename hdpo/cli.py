@@ -31,6 +31,7 @@ STAGES = {
     "audit": ("hdpo.audit.audit", "write_study_audit", "what the paper's reported numbers support by themselves"),
     "report": ("hdpo.report.pdf", "write_pdf", "the reproduction report as PDF"),
     "page": ("hdpo.report.web_page", "write_page", "one self-contained HTML summary"),
+    "status": ("hdpo.run.status", "print_status", "which runs are done, running, failed or left, and the time left"),
     "cost": ("hdpo.report.job_costs", "write_cost", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
 }
@@ -104,6 +105,12 @@ def build_parser() -> argparse.ArgumentParser:
     repeat.add_argument("--seed", type=natural)
     prompts = command("prompts", "what student and teacher are shown for one problem")
     prompts.add_argument("--problem", type=natural, default=0, help="number of the training problem (default: 0)")
+    shown = command("show", "what student and teacher said in training: samples of one run")
+    shown.add_argument("--run", required=True, help="a run's name, such as hdpo-drifting-0.1")
+    shown.add_argument("--seed", type=natural, required=True)
+    shown.add_argument("--step", type=natural, help="of a sample (default: the newest; with --html or --problem: all)")
+    shown.add_argument("--problem", help="its id, as `hdpo show` prints it (default: all of the sample)")
+    shown.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page instead")
     plan = command("plan", "tokens, FLOPs, memory, disk and hours, before anything is started")
     plan.add_argument("--hardware", help="a device of hdpo/plan/hardware.py (default: the first that is large enough)")
     plan.add_argument("--assume", metavar="NAME=VALUE", nargs="+", type=assumption, default=[])
@@ -223,6 +230,10 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
         from hdpo.tasks.survey import print_prompts
 
         print_prompts(study, options.problem)
+    elif options.command == "show":
+        from hdpo.report.show import show
+
+        show(study, options.run, options.seed, options.step, options.problem, options.html)
     elif options.command == "plan":
         from hdpo.plan.page import print_plan
 

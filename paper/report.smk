@@ -184,7 +184,8 @@ rule page:
         rules.audit.output,
         rules.statistics.output,
         rules.gains.output,
-        packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js")), "report/templates/table.html"),
+        packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
+        packaged(*(f"report/templates/{name}" for name in ("table.html", "responses.html", "samples.css"))),
         CAPTIONS,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

@@ -46,3 +46,12 @@ def metric_label(metric: str) -> str:
 def thousands(value: float | None) -> str:
     """12345 as `12 345` (no-break spaces), nothing as a dash."""
     return "—" if value is None else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that reads best."""
+    if seconds is None:
+        return "—"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,21 +1,20 @@
 """The web page of a study: one HTML file that holds everything it shows and needs neither network nor server."""
 
 import base64
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
-from hdpo.render.formats import thousands
+from hdpo.render.formats import duration, thousands
 from hdpo.render.table import write_text
-from hdpo.report.captions import TEMPLATES
 from hdpo.report.content import report_data
+from hdpo.report.environment import environment, inline
+from hdpo.report.samples import LIMITS
+from hdpo.report.story import Story, find_story
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.theory.statements import VERDICTS as THEORY_VERDICTS
@@ -30,30 +29,18 @@ def write_page(study: Study) -> Path:
         UserError: a result or figure is damaged, or belongs elsewhere.
     """
     data, out = report_data(study), study.root / "summary.html"
-    write_text(out, render(data, embedded_images(study, data)))
+    write_text(out, render(data, embedded_images(study, data), find_story(study)))
     return out
 
 
-def environment() -> Environment:
-    """The templates of the page, in which all data are escaped."""
-    found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    found.filters |= {"csp_hash": csp_hash, "thousands": thousands, "duration": duration}
-    return found
-
-
-def render(data: dict[str, Any], images: dict[str, dict[str, Any]]) -> str:
+def render(data: dict[str, Any], images: dict[str, dict[str, Any]], story: Story | None = None) -> str:
     """The page from what `report_data` gives; `images` as from `embedded_images`."""
     config = yaml.safe_dump(data["config"], sort_keys=False, allow_unicode=True)
-    inline = {name: Markup((TEMPLATES / f"page.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    page = environment(thousands=thousands, duration=duration).get_template("page.html")
+    parts = {"css": inline("page.css", "samples.css"), "js": inline("page.js")}
     words = {"verdict_order": list(VERDICTS), "badges": {*VERDICTS, *THEORY_VERDICTS}, "config_text": config}
-    return environment().get_template("page.html").render(**data, **inline, **words, images=images)
+    shown = {"images": images, "story": story, "limits": LIMITS}
+    return page.render(**data, **parts, **words, **shown)
 
 
 def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -80,17 +67,3 @@ def embedded_image(path: Path) -> dict[str, Any]:
     flat.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"uri": f"data:image/png;base64,{text}", "width": flat.width, "height": flat.height}
-
-
-def csp_hash(text: str) -> str:
-    """The source expression by which a content security policy lets an inline script or style pass."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()}'"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in the unit that reads best."""
-    if seconds is None:
-        return "—"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

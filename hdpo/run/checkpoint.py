@@ -1,13 +1,13 @@
 """Checkpoints: whole or absent, checked by hash, nothing pickled.
 
-A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics
-and evaluations so far, and a record with the run's hash and the SHA-256 of every file. Generators need no saving (see
-`hdpo.system.rng`), and the schedule is a function of the step. If a checkpoint is damaged, training says so and uses
-the one before it.
+A checkpoint is a folder `step-000040/` that needs nothing beside it: the weights in float32, AdamW's moments, metrics,
+evaluations and samples so far, and a record with the run's hash and the SHA-256 of every file. Generators need no
+saving (see `hdpo.system.rng`), and the schedule is a function of the step. If a checkpoint is damaged, training says
+so and uses the one before it.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hdpo.run.samples_file import SAMPLES
 from hdpo.system import ranks
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record, remove, verify_files, write_atomic, write_record
@@ -27,10 +28,11 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands: after `step` steps, with the metrics and evaluations that lie in `folder`."""
+    """Where a run stands: after `step` steps, with the metrics, evaluations and samples that lie in `folder`."""
 
     step: int
     folder: Path
+    earlier_steps: tuple[int, ...] = ()  # values of `train.steps` before it was raised, as in the run's record
 
 
 def save_checkpoint(
@@ -40,6 +42,7 @@ def save_checkpoint(
     weights: dict[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
     write_logs: Callable[[Path], Any],
+    earlier_steps: Sequence[int] = (),
 ) -> None:
     """Save the state after `step` steps, with what `write_logs` adds, and drop all but the newest `KEEP` checkpoints.
 
@@ -52,7 +55,8 @@ def save_checkpoint(
         save_file(whole, out / WEIGHTS)
         save_file(moments, out / MOMENTS)
         write_logs(out)
-        write_record(out / "state.json", {"step": step, "run_hash": run_hash}, [out / name for name in FILES])
+        state = {"step": step, "run_hash": run_hash, "earlier_steps": list(earlier_steps)}
+        write_record(out / "state.json", state, list(out.iterdir()))
 
     ranks.from_main(lambda: write_atomic(folder / f"step-{step:06d}", write))
     if ranks.is_main():
@@ -103,14 +107,15 @@ def _verified(folder: Path, run_hash: str) -> Checkpoint:
         UserError: it belongs to another config, or a file of it is missing, truncated or altered.
     """
     state = read_record(folder / "state.json")
-    if state.keys() != {"step", "run_hash", "files"} or state["files"].keys() != set(FILES):
+    stated, files = state.keys() - {"earlier_steps"}, state["files"].keys() - {SAMPLES}
+    if stated != {"step", "run_hash", "files"} or files != set(FILES):
         raise UserError(f"{folder}/state.json: does not state step, run hash and the hashes of {', '.join(FILES)}")
     if state["run_hash"] != run_hash:
         raise UserError(f"{folder}: belongs to another config, this one is {run_hash}")
     if folder.name != f"step-{state['step']:06d}":
         raise UserError(f"{folder}: says it is of step {state['step']}")
     verify_files(folder / "state.json")
-    return Checkpoint(state["step"], folder)
+    return Checkpoint(state["step"], folder, tuple(state.get("earlier_steps", ())))
 
 
 def _restore(folder: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> None:

@@ -31,13 +31,17 @@ def load_plannable(path: str | Path) -> Study:
     """`load_study`, and a first look at all that planning reads, so that it fails before Snakemake is in its midst.
 
     Raises:
-        UserError: the study is refused, a local model or template is not there, or its problems cannot be had.
+        UserError: the study is refused, a local model, template or tracker is not there, or its problems cannot be had.
     """
     if not isinstance(path, str | Path) or set(str(path)) & set("{}"):  # Snakemake takes {x} for a wildcard
         raise UserError(f"config {path}: expected a file's path, without braces: --config study=config/small.yaml")
     study = load_study(path)
     if study.base_is_local and study.model.path and not Path(study.base_path, "model.safetensors").is_file():
         raise UserError(f"model.path {study.base_path}: no model.safetensors there; null trains a base model")
+    if study.trackers:
+        from hdpo.run.trackers import require_trackers  # here, as it imports PyTorch
+
+        require_trackers(study)
     _ = study.run(study.runs[0], study.seeds[0]).hash  # reads every file that identities cover
     check_task(study)
     return study

@@ -39,6 +39,16 @@ def _place(text: str) -> str:
 Place = Annotated[str, AfterValidator(_place)]
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("give each once")
+    return names
+
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+Trackers = Annotated[tuple[Tracker, ...], AfterValidator(_each_once)]  # where training reports beside its own files
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -11,6 +11,7 @@ from hdpo.study.plain_yaml import read_yaml
 from hdpo.study.raw import find_places, refuse_old_form
 from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
+    Count,
     Evaluate,
     Hardware,
     Model,
@@ -19,6 +20,7 @@ from hdpo.study.schema import (
     Pretrain,
     Repeat,
     Section,
+    Trackers,
     Train,
     as_tuples,
     first_problem,
@@ -43,6 +45,8 @@ class Study(Section):
     hardware: Hardware = Field(default=Hardware())
     repeat: Repeat | None = None  # what `make reproduce` trains again
     published: bool = Field(default=False, exclude=True)  # read results/reference/<name>/, not the study's own runs
+    samples: Count | None = 20  # steps between samples that `hdpo show` prints; null: none
+    trackers: Trackers = ()
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -78,12 +82,10 @@ class Study(Section):
             raise ValueError("train.prompts_per_step is larger than task.problems.train")
         if self.train.max_response_tokens >= self.model.max_length:
             raise ValueError("train.max_response_tokens must be smaller than model.max_length")
-        if self.train.prompts_per_step % self.hardware.ranks:
+        prompts, ranks = self.train.prompts_per_step, self.hardware.ranks
+        if prompts % ranks:
             key = "gpus" if self.hardware.gpus else "processes"
-            raise ValueError(
-                f"hardware.{key} is {self.hardware.ranks}, which must divide train.prompts_per_step,"
-                f" {self.train.prompts_per_step}"
-            )
+            raise ValueError(f"hardware.{key} is {ranks}, which must divide train.prompts_per_step, {prompts}")
         if self.model.attention == "flash_attention_2" and (
             self.model.dtype != "bfloat16" or self.train.backend != "vllm"
         ):
@@ -143,8 +145,8 @@ class Study(Section):
 
     @property
     def identity(self) -> str:
-        """Hash of the whole study file as resolved."""
-        return content_hash(self.model_dump(mode="json"))
+        """Hash of the whole study file as resolved, but for what only watches its runs."""
+        return content_hash(self.model_dump(mode="json", exclude={"samples", "trackers"}))
 
     @property
     def base_hash(self) -> str:
@@ -199,7 +201,7 @@ class Run(Section):
         In are keys of `train` that change rounding (`micro_batch_tokens`, `gradient_checkpointing`) or metrics
         (`log_gradient_norms`), and of `evaluate` those of evaluations during training. Out are what a kill costs
         (`checkpoint_every`), what comes after training, `hardware` (a run may go on where there are other GPUs), the
-        study's name and its other runs, and folders, where the content of what lies there is known.
+        study's name and other runs, `samples`, `trackers`, and folders, where the content of what lies there is known.
         """
         study = self.study.model_dump(mode="json")
         kept = {"task": self.study.task.described, "model": study["model"], "train": study["train"]}

@@ -148,7 +148,7 @@ def lock(path: Path, what: str) -> BaseFileLock:
         UserError: another process holds it; names that process.
     """
     make_folder(path.parent)
-    held = FileLock(path, timeout=0, fallback_to_soft=False)  # a soft lock would outlive a killed owner
+    held = FileLock(path, timeout=0.2, fallback_to_soft=False)  # a soft lock would outlive a killed owner
     try:
         held.acquire()
     except Timeout as error:

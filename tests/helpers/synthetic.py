@@ -86,7 +86,7 @@ def write_metrics(study: Study, run: str, seed: int) -> Path:
 def seal(study: Study, run: str, seed: int, /, **changes) -> Path:
     """Write a run's run.json with the hashes of its files as they are now; `changes` add to what it states."""
     own = study.run(run, seed)
-    files = [own.folder / name for name in ("evals.parquet", "metrics.jsonl")]
+    files = [own.folder / name for name in ("evals.parquet", "metrics.jsonl", "samples.parquet")]
     record = {"run": run, "run_hash": own.hash, "code": own.code, "seed": seed, "config": own.resolved} | changes
     write_record(own.folder / "run.json", record, [file for file in files if file.exists()])
     return own.folder / "run.json"

@@ -19,7 +19,7 @@ from hdpo.render.table import (
     to_markdown,
     write_table,
 )
-from hdpo.report.web_page import environment
+from hdpo.report.environment import environment
 from hdpo.system.errors import UserError
 
 HOSTILE = r"[a](b) | # $x$ <script>alert(1)</script> \input{x} ] & % ~ ^ {_} `c` *d* _e_ ~~f~~"

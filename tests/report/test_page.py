@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
-from hdpo.report.web_page import csp_hash, embedded_image, write_page
+from hdpo.report.environment import csp_hash
+from hdpo.report.web_page import embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from helpers.reported_study import verdicts, write_audit_page, write_record, write_theory_table

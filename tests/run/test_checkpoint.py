@@ -9,13 +9,15 @@ from hdpo.run.train import train_run
 from hdpo.system.errors import UserError
 from helpers.runs import assert_same, damage, results
 
-FILES = ("policy.safetensors", "optimizer.safetensors", "metrics.jsonl", "evals.parquet", "state.json")
+LOGS = ("metrics.jsonl", "evals.parquet", "samples.parquet")
+FILES = ("policy.safetensors", "optimizer.safetensors", *LOGS, "state.json")
 
 
 @pytest.mark.parametrize("how", ["truncated", "altered", "missing"])
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(finished, capsys, file, how):
     before = results(finished)
+    (finished.folder / "run.json").unlink()
     newest = sorted(finished.state_folder.glob("step-*"))[-1]
     damage(newest / file, how)
     train_run(finished)
@@ -30,11 +32,13 @@ def test_an_altered_state_of_a_checkpoint_is_noticed(finished, capsys, old, new)
     state = finished.state_folder / "step-000005/state.json"
     assert old in state.read_text()
     state.write_text(state.read_text().replace(old, new))
+    (finished.folder / "run.json").unlink()
     train_run(finished)
     assert "step-000005: removed; going on from step-000004" in capsys.readouterr().err
 
 
 def test_without_a_good_checkpoint_training_is_refused_and_nothing_touched(finished):
+    (finished.folder / "run.json").unlink()
     for folder in finished.state_folder.glob("step-*"):
         damage(folder / "policy.safetensors", "altered")
 
@@ -59,7 +63,7 @@ def test_a_checkpoint_of_another_config_is_refused(finished, capsys):
 
 def test_a_changed_result_is_refused_where_it_is_read(finished):
     require_same_run(finished)
-    for name in ("model/model.safetensors", "metrics.jsonl", "evals.parquet"):
+    for name in ("model/model.safetensors", *LOGS):
         file = finished.folder / name
         whole = file.read_bytes()
         damage(file, "altered")

@@ -80,8 +80,20 @@ def test_sigkill_of_the_command_again_and_again(make_run):
     assert_same(interrupted, results(run))
 
 
-def test_a_finished_run_trained_again_changes_nothing(finished):
+def test_a_finished_run_says_so_and_loads_nothing(finished, monkeypatch, capsys):
+    before = results(finished), record(finished)
+    monkeypatch.setattr("hdpo.run.train.Trainer", None)  # would fail if it were asked
+    train_run(finished)
+    said = f"run {finished.name} seed 1: finished, all 5 steps are done; results in {finished.folder}\n"
+    assert capsys.readouterr().out == said
+    assert_same(results(finished), before[0])
+    assert record(finished) == before[1]
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "model/model.safetensors"])
+def test_a_finished_run_whose_results_are_gone_is_written_again(finished, name):
     before = results(finished)
+    (finished.folder / name).unlink()
     train_run(finished)
     assert record(finished)["resumed_after_step"] == 5
     assert_same(results(finished), before)

@@ -20,6 +20,7 @@ from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from torture.victims import fingerprint, output, row, the_run, train, wait, workplace
 
+LOGS = ("metrics.jsonl", "evals.parquet", "samples.parquet")
 EVALUATE = ["evaluate", "study.yaml", "--run", "hdpo-frozen-0.1", "--seed", "1"]
 
 
@@ -62,6 +63,7 @@ def checkpoints(run, expected: dict[str, str], parts: int) -> dict:
         for how, data in regions(file, parts):
             _restore(saved, run.state_folder)
             (run.state_folder / newest.name / file.name).write_bytes(data)
+            (run.folder / "run.json").unlink(missing_ok=True)  # or training would say that the run is finished
             code, said = _train_here()
             tries += 1
             named = "damaged checkpoint" in said and newest.name in said and "going on from" in said
@@ -76,7 +78,9 @@ def no_checkpoint(run) -> dict:
     """Every checkpoint damaged: refused in one line, and nothing is touched."""
     saved, bad, tries = Path("saved"), [], 0
     shutil.copytree(run.state_folder, saved)
-    for name in ("policy.safetensors", "optimizer.safetensors", "metrics.jsonl", "evals.parquet", "state.json"):
+    record = (run.folder / "run.json").read_bytes()
+    (run.folder / "run.json").unlink()  # or training would say that the run is finished
+    for name in ("policy.safetensors", "optimizer.safetensors", *LOGS, "state.json"):
         _restore(saved, run.state_folder)
         for folder in run.state_folder.glob("step-*"):
             (folder / name).write_bytes((folder / name).read_bytes()[:-3])
@@ -87,6 +91,7 @@ def no_checkpoint(run) -> dict:
             bad.append(f"{name}: exit code {code}, {said[-200:]}")
     _restore(saved, run.state_folder)
     shutil.rmtree(saved)
+    (run.folder / "run.json").write_bytes(record)
     return _row("every checkpoint damaged", tries, bad)
 
 
@@ -94,7 +99,7 @@ def results(run, parts: int) -> dict:
     """Damage to a finished run: reading it, or testing its weights, is refused, or gives what it gave before."""
     tries, bad = 0, []
     test = run.study.root / "eval" / run.name / "seed1.parquet"
-    files = [run.folder / name for name in ("run.json", "metrics.jsonl", "evals.parquet")]
+    files = [run.folder / name for name in ("run.json", *LOGS[:2])]
     files += [*sorted((run.folder / "model").iterdir()), test, test.with_suffix(".json")]
     tested, scores = test.read_bytes(), reading()
     for file in files:
