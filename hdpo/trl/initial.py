@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from torch import nn
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 from trl.models import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import create_model_from_path
@@ -28,7 +29,7 @@ def load_initial(model: Any, args: HDPOConfig, more: dict[str, Any]) -> nn.Modul
         if args.use_vllm:
             raise UserError("teacher: frozen, vLLM and adapters do not go together; take the drifting teacher")
         return None
-    if args.hf_deepspeed_config is not None and args.hf_deepspeed_config.is_zero3():
+    if is_deepspeed_zero3_enabled():
         raise UserError("teacher: frozen needs whole weights, which ZeRO-3 splits; take the drifting teacher")
     if not isinstance(model, str):
         return copy.deepcopy(model)  # before TRL patches its forward pass
