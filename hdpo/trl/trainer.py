@@ -94,21 +94,25 @@ class HDPOTrainer(GRPOTrainer):
         return total.masked_fill(rewards.isnan().all(1), torch.nan)
 
     def _generate_and_score_completions(self, inputs):
-        if not (self.model.training and self.args.distill_weight > 0):
+        if not self.model.training:
             return super()._generate_and_score_completions(inputs)
-        self._make_room_in_logs()
+        if self.args.distill_weight > 0:
+            self._make_room_in_logs()
         batch = super()._generate_and_score_completions(inputs)
         is_cliff = cliff_mask(self._success(self._rewards).view(-1, self.num_generations))  # of all processes, [P]
-        first, own = self.accelerator.process_index * len(inputs), []
-        for row in (is_cliff.nonzero().flatten() * self.num_generations).tolist():
-            if first <= row < first + len(inputs):  # each cliff is told by the process of its first rollout
-                own.append(inputs[row - first])
-        self._demonstrate(gather_object(own)[: self.args.max_cliffs], len(is_cliff), int(is_cliff.sum()))
+        self._log("cliffs", int(is_cliff.sum()))
+        self._log("cliff_share", float(is_cliff.float().mean()))
+        if self.args.distill_weight > 0:
+            first, own = self.accelerator.process_index * len(inputs), []
+            for row in (is_cliff.nonzero().flatten() * self.num_generations).tolist():
+                if first <= row < first + len(inputs):  # each cliff is told by the process of its first rollout
+                    own.append(inputs[row - first])
+            self._demonstrate(gather_object(own)[: self.args.max_cliffs])
         return batch
 
     # Their demonstrations
 
-    def _demonstrate(self, cliffs: list[dict[str, Any]], prompts: int, found: int) -> None:
+    def _demonstrate(self, cliffs: list[dict[str, Any]]) -> None:
         """Draw privileged rollouts of the cliffs, keep those with R = 1 and deal them to this step's micro-batches."""
         rank, size = self.accelerator.process_index, self.accelerator.num_processes
         tries = self.args.privileged_rollouts
@@ -131,8 +135,6 @@ class HDPOTrainer(GRPOTrainer):
         steps, equally = self.args.steps_per_generation, self.is_fsdp_enabled or self.is_deepspeed_enabled
         self._parts = deal(everyone, steps, self._train_batch_size, rank, size, equally)
         drawn = len(cliffs) * tries
-        self._log("cliffs", found)
-        self._log("cliff_share", found / prompts)
         self._log("kept", len(everyone))
         self._log("tokens", self._n_tokens)
         self._log("privileged_pass_rate", len(everyone) / drawn if drawn else torch.nan)
