@@ -3,7 +3,7 @@
 from collections import Counter
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,18 +43,24 @@ def deal(found: list[Demonstration], steps: int, rows: int, rank: int, size: int
 
 
 def divergence(
-    student: nn.Module, teacher: AbstractContextManager[nn.Module], batch: Batch, top_k: int, tail: str, **options: Any
+    student: nn.Module,
+    teacher: AbstractContextManager[nn.Module],
+    batch: Batch,
+    device: torch.device,
+    top_k: int,
+    tail: str,
+    pad_token_id: int,
 ) -> Tensor:
     """Σ JSD_k over the tokens of a batch, in nats; the gradient flows into the student only.
 
     Args:
         teacher: the model to ask inside this context.
-        options: `device` and `pad_token_id` of the batch.
     """
-    prompts, shown, completions = ([getattr(one, name) for one, _ in batch] for name in Demonstration._fields[:3])
+    prompts, shown, completions = ([getattr(one, name) for one, _ in batch] for name in Demonstration._fields)
     with torch.no_grad(), teacher as model:
-        logp, tokens = teacher_top_k(completion_logits(model, shown, completions, **options), top_k)  # [M, K]
-    logits = completion_logits(student, prompts, completions, **options)  # [M, V]
+        logits = completion_logits(model, shown, completions, device, pad_token_id)
+        logp, tokens = teacher_top_k(logits, top_k)  # [M, K]
+    logits = completion_logits(student, prompts, completions, device, pad_token_id)  # [M, V]
     chunks = [part.split(max(1, LOGITS_CHUNK // logits.shape[-1])) for part in (logits, logp, tokens)]
     jsd = partial(jsd_k, tail=tail)
     if len(chunks[0]) > 1:

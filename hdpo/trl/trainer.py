@@ -40,6 +40,11 @@ class HDPOTrainer(GRPOTrainer):
 
     _tag_names = ("trl", "hdpo")
     _name = "HDPO"
+    model_wrapped: Any  # these are TRL's
+    _logs: dict[str, Any]
+    _metrics: dict[str, dict[str, list[float]]]
+    _pending_metrics: dict[str, list[float]]
+    _pending_extra_logs: dict[str, list[Any]]
 
     def __init__(
         self,
@@ -75,8 +80,6 @@ class HDPOTrainer(GRPOTrainer):
             if args.success_reward not in (None, *self.reward_func_names):
                 raise UserError(f"success_reward: expected one of {', '.join(self.reward_func_names)}")
             self._make_room_in_logs()
-        place = {"device": self.accelerator.device, "pad_token_id": self._tokenizer.pad_token_id}
-        self._divergence = partial(divergence, top_k=args.distill_top_k, tail=args.tail, **place)
 
     # Which prompts are cliffs
 
@@ -197,10 +200,10 @@ class HDPOTrainer(GRPOTrainer):
         loss = super()._compute_loss(model, inputs)  # L_GRPO
         if not (self.model.training and self._n_tokens):
             return loss
-        total = loss.new_zeros(())
+        total, settings = loss.new_zeros(()), (self.args.distill_top_k, self.args.tail, self._tokenizer.pad_token_id)
         for batch in self._parts[self._step % self.args.steps_per_generation]:
             with self.accelerator.autocast():
-                total = total + self._divergence(model, self._teacher(), batch)
+                total = total + divergence(model, self._teacher(), batch, loss.device, *settings)
         self._jsd_sum += float(total.detach())
         if self.accelerator.sync_gradients:
             jsd = self.accelerator.reduce(torch.tensor(self._jsd_sum, device=loss.device), reduction="sum")
@@ -230,7 +233,7 @@ class HDPOTrainer(GRPOTrainer):
     def _make_room_in_logs(self) -> None:
         """Empty the table of completions, with room for this step's rollouts and privileged ones."""
         tries, size = self.args.privileged_rollouts, self.accelerator.num_processes
-        column = partial(deque, maxlen=self.args.generation_batch_size + tries * (self.args.max_cliffs + size))
+        column: Any = partial(deque, maxlen=self.args.generation_batch_size + tries * (self.args.max_cliffs + size))
         self._logs = {
             name: defaultdict(column) if isinstance(log, dict) else column() for name, log in self._logs.items()
         }

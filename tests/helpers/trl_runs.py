@@ -18,9 +18,9 @@ import hdpo.trl.trainer
 from hdpo.study.study import load_study
 from hdpo.trl import HDPOConfig, HDPOTrainer
 
-PROMPTS, GROUP = 4, 4  # P and G of a step
+GROUP = 4  # G; the first cases have P·G = 16 rollouts in an optimiser step
 
-# Of each case: rows of a micro-batch, accumulation steps, iterations, teacher. One optimiser step has P·G rollouts.
+# Of each case: rows of a process's micro-batch, accumulation steps, iterations, teacher.
 CASES = {
     "whole": (16, 1, 1, "drifting"),
     "four": (4, 4, 1, "drifting"),
@@ -31,7 +31,7 @@ CASES = {
 CASES_OF_TWO = {
     "whole": (8, 1, 1, "drifting"),
     "four": (2, 4, 1, "frozen"),
-    "group-over-both": (1, 8, 1, "drifting"),
+    "group-over-both": (3, 2, 1, "drifting"),  # 3 groups of 4: each process has one and a half
     "twice": (4, 2, 2, "drifting"),
 }
 

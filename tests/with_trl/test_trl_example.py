@@ -26,11 +26,10 @@ def test_the_example_trains_on_a_file_of_problems(folder, tmp_path):
     data = tmp_path / "problems.jsonl"
     data.write_text("\n".join(map(json.dumps, problems)))
     main = runpy.run_path(str(ROOT / "examples/trl_hdpo.py"))["main"]
-    trainer = main(
-        f"--model {folder / 'base'} --problems {data} --output_dir {tmp_path / 'out'} --max_steps 2 "
-        "--num_generations 4 --max_completion_length 8 --use_cpu True --bf16 False --report_to none --teacher frozen --distill_weight 1 "
-        "--logging_steps 1".split()
-    )
+    given = {"model": folder / "base", "problems": data, "output_dir": tmp_path / "out", "distill_weight": 1}
+    given |= {"teacher": "frozen", "max_steps": 2, "num_generations": 4, "max_completion_length": 8, "logging_steps": 1}
+    given |= {"use_cpu": True, "bf16": False, "report_to": "none"}
+    trainer = main([part for name, value in given.items() for part in (f"--{name}", str(value))])
     assert trainer.args.distill_weight == 1
     assert [entry["hdpo/cliffs"] for entry in trainer.state.log_history[:2]]
     assert (tmp_path / "out/model.safetensors").exists()
