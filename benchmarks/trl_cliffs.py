@@ -8,6 +8,7 @@ Base model, prompts and their order, rewards, temperature and optimiser are the 
 warms up from 0. It is constant then, as the study's.
 """
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from benchmarks.trl import settings
+from benchmarks.trl import settings as trl_settings
 from benchmarks.workload import plain_model, plain_tokenizer
 from hdpo.stats.passk import pass_at_k
 from hdpo.study.study import Run, load_study
@@ -46,7 +47,7 @@ def train(run: Run, out: Path, steps: int) -> dict[str, Any]:
         for step in range(steps)
         for i in draw_prompts(run.seed, step, study.train.prompts_per_step, len(problems))
     ]
-    shared = settings(study.model_copy(update={"methods": [method]}), steps, ROWS, out / "trl")
+    shared = trl_settings(study.model_copy(update={"methods": [method]}), steps, ROWS, out / "trl")
     own = {"distill_weight": 0.0}
     if method.name == "hdpo":
         names = ("distill_weight", "teacher", "tail", "privileged_rollouts", "max_cliffs")
@@ -113,13 +114,14 @@ class HeldOut(TrainerCallback):
         texts = [self.task.student_prompt(problem) for problem in self.problems]
         prompts = tokenizer(texts, padding=True, return_tensors="pt")
         model = trainer.accelerator.unwrap_model(trainer.model)
+        settings = copy.deepcopy(trainer.generation_config)
+        settings.num_return_sequences = self.samples
         with torch.random.fork_rng():
             torch.manual_seed(step)
             ids = model.generate(
                 prompts["input_ids"],
                 attention_mask=prompts["attention_mask"],
-                generation_config=trainer.generation_config,
-                num_return_sequences=self.samples,
+                generation_config=settings,
             )[:, prompts["input_ids"].shape[1] :]
         texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
         rewards = [self.task.reward(self.problems[i // self.samples], text) for i, text in enumerate(texts)]

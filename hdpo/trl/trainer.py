@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
@@ -35,11 +35,16 @@ class HDPOTrainer(GRPOTrainer):
             `HDPOConfig` with the hint of the data set.
 
     Raises:
-        UserError: arguments, data or the installed TRL do not suit; raised before a model is loaded.
+        UserError: arguments, data or the installed TRL do not suit; where it can be known, before a model is loaded.
     """
 
     _tag_names = ("trl", "hdpo")
     _name = "HDPO"
+    _paper: ClassVar[dict[str, str]] = {  # for the model card
+        "title": "HDPO: Hybrid Distillation Policy Optimization via Privileged Self-Distillation",
+        "id": "2603.23871",
+        "citation": "Ken Ding. HDPO. arXiv:2603.23871, 2026.",
+    }
     model_wrapped: Any  # these are TRL's
     _logs: dict[str, Any]
     _metrics: dict[str, dict[str, list[float]]]
@@ -74,11 +79,11 @@ class HDPOTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args, train_dataset, *others, **more)
         self._initial = prepare(initial, self) if initial is not None else None
         self._has_adapters = hasattr(self.model, "disable_adapter")
+        if args.success_reward not in (None, *self.reward_func_names):
+            raise UserError(f"success_reward: expected one of {', '.join(self.reward_func_names)}")
         if args.distill_weight > 0:
             if self._is_vlm:
                 raise UserError("HDPO takes texts only; this processing class is for images as well")
-            if args.success_reward not in (None, *self.reward_func_names):
-                raise UserError(f"success_reward: expected one of {', '.join(self.reward_func_names)}")
             self._make_room_in_logs()
 
     # Which prompts are cliffs
