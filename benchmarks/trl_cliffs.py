@@ -11,6 +11,7 @@ warms up from 0. It is constant then, as the study's.
 import copy
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,8 +172,10 @@ def main(arguments: list[str]) -> None:
     study_file, name, seed, out, *steps = rest
     study = load_study(study_file)
     run, folder = study.run(name, int(seed)), Path(out)
+    origin = provenance()  # of the code that trains, whatever changes meanwhile
+    origin["versions"] |= {package: version(package) for package in ("trl", "accelerate")}
     record = train(run, folder, int(steps[0]) if steps else study.train.steps)
-    write_json(folder / f"{name}-{seed}.json", record | {"provenance": provenance()})
+    write_json(folder / f"{name}-{seed}.json", record | {"provenance": origin})
 
 
 if __name__ == "__main__":
