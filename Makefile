@@ -8,6 +8,7 @@
 # make torture     kill processes, fill disks, damage files, feed hostile input: results/torture/ says what survived
 # make test-slurm  test the Slurm profile on a real one-node cluster (needs root, Debian's slurm-wlm and munge)
 # make test-vllm   test rollouts by vLLM on a CPU (builds its own environment, needs Python 3.11)
+# make test-trl    test HDPOTrainer, the trainer for TRL (builds its own environment)
 # make bench       measure speed beside TRL and beside the machine's limits: results/bench/<processor>/ (own environment)
 # make bench-vllm  measure rollouts beside vLLM's (same environment as test-vllm)
 # make notebooks   execute the notebooks again from notebooks/src/
@@ -26,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce evidence test test-all test-slurm test-vllm torture smoke lint bench bench-vllm base power report notebooks clean
+.PHONY: reproduce evidence test test-all test-slurm test-vllm test-trl torture smoke lint bench bench-vllm base power report notebooks clean
 
 STUDIES = small-true small
 
@@ -73,6 +74,9 @@ test-slurm: $(VENV)/installed
 test-vllm: .venv-vllm/installed
 	.venv-vllm/bin/python -m pytest tests/with_vllm
 
+test-trl: .venv-trl/installed
+	.venv-trl/bin/python -m pytest tests/with_trl
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -106,6 +110,11 @@ $(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt -e ".[all]"
+	touch $@
+
+.venv-trl/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip install --quiet -c constraints.txt -e ".[all,dev,trl]"
 	touch $@
 
 .venv-vllm/installed: pyproject.toml benchmarks/requirements-vllm.txt benchmarks/overrides-vllm.txt

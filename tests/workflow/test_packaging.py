@@ -45,6 +45,12 @@ def test_a_command_without_its_extra_says_which(tmp_path, command):
     assert done.stderr == f'hdpo {command}: needs the extra "report"; pip install "hdpo[report]"\n'
 
 
+def test_the_trainer_for_trl_without_its_extra_says_which():
+    code = "import sys; sys.modules['trl'] = None; import hdpo.trl"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith('hdpo.trl needs the extra "trl"; pip install "hdpo[trl]"\n')
+
+
 @pytest.mark.slow
 def test_a_math_task_without_its_extra_says_which(tmp_path):
     math = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["task"]
