@@ -34,7 +34,15 @@ GUESSES = {  # what published data sets call these columns
 MEASURED = 2000  # problems whose prompts we measure
 SMALL = 5e8  # parameters, below which a model bears a larger learning rate
 # Settings that fit until the problems are measured.
-FIRST = {"train": 1, "development": 1, "validation": 1, "test": 1, "prompts": 1, "length": 10**6, "response": 1}
+FIRST: dict[str, Any] = {
+    "train": 1,
+    "development": 1,
+    "validation": 1,
+    "test": 1,
+    "prompts": 1,
+    "length": 10**6,
+    "response": 1,
+}
 FIRST |= {"rows": 0, "reward": "exact", "why": "", "response_why": "", "longest": 0, "rate": "1.0e-6"}
 FIRST |= {"micro": 1, "checkpointing": "false", "needed": 0, "available": 0}
 

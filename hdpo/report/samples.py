@@ -96,9 +96,9 @@ def _some(names: Iterable[Any]) -> str:
 
 def _sampled(step: int, problem: str, kind: str, rows: list[dict[str, Any]]) -> Sampled:
     by_role = {role: [row for row in rows if row["role"] == role] for role in ("student", "teacher")}
-    prompts = [visible(part[0]["prompt"]) if part else "" for part in by_role.values()]
+    plain, privileged = (visible(part[0]["prompt"]) if part else "" for part in by_role.values())
     student, teacher = ([_response(row) for row in part] for part in by_role.values())
-    return Sampled(step, visible(problem), kind, *prompts, student, teacher)
+    return Sampled(step, visible(problem), kind, plain, privileged, student, teacher)
 
 
 def _response(row: dict[str, Any]) -> Response:

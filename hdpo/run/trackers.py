@@ -12,6 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from hdpo.run.longer import with_steps
 from hdpo.run.tracker_kinds import KINDS, Tracker
 from hdpo.stats.passk import pass_at_k
@@ -121,7 +123,7 @@ def means(rows: list[dict[str, Any]], ks: Sequence[int]) -> dict[str, float]:
     found: dict[str, float] = {}
     for split in dict.fromkeys(row["split"] for row in rows):
         part = [row for row in rows if row["split"] == split]
-        n, hits = len(part[0]["samples"]), [sum(row["samples"]) for row in part]
+        n, hits = len(part[0]["samples"]), np.array([sum(row["samples"]) for row in part])
         found[f"evaluate/{split}/greedy"] = sum(row["greedy"] for row in part) / len(part)
         for k in ks:
             found[f"evaluate/{split}/pass@{k}"] = float(pass_at_k(hits, n, k).mean())

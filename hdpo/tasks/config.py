@@ -63,7 +63,8 @@ class Written(TaskConfig):
 
     def read(self, *texts: str) -> Row:
         """One row, from its texts in the `needed` columns."""
-        return Row(*texts)
+        problem, answer, solution, *name = texts
+        return Row(problem, answer, solution, "".join(name))
 
     def files(self) -> list[Path]:
         from hdpo.tasks.prompts import template_files

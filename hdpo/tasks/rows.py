@@ -94,7 +94,9 @@ def data_folder(config: Written) -> tuple[Path, str | None]:
     disable_progress_bars()
     wanted = [pattern for place in config.places for pattern in (place, *(f"{up}{place}[.-]*" for up in FOLDERS))]
     try:
-        found = snapshot_download(config.path, repo_type="dataset", revision=config.revision, allow_patterns=wanted)
+        found = snapshot_download(
+            str(config.path), repo_type="dataset", revision=config.revision, allow_patterns=wanted
+        )
     except Exception as error:  # of many kinds; all mean that the data cannot be had
         raise UserError(
             f"task.path {config.path}: cannot be loaded ({type(error).__name__}: {brief(error)});"
