@@ -17,8 +17,10 @@ def read(folder: Path) -> dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]:
         table = pq.read_table(path)
         n = json.loads(table.schema.metadata[b"hdpo"])["samples"]  # further tries are no part of the headline
         n = n["test"] if isinstance(n, dict) else n
-        rows = sorted((r["problem"], r["greedy"], r["samples"][:n]) for r in table.to_pylist() if r["split"] == "test")
-        _, greedy, samples = zip(*rows, strict=True)
+        test = [row for row in table.to_pylist() if row.get("split", "test") == "test"]
+        _, greedy, samples = zip(
+            *sorted((row["problem"], row["greedy"], row["samples"][:n]) for row in test), strict=True
+        )
         found.setdefault(path.parent.name, {})[int(path.stem[4:])] = np.array(greedy), np.array(samples)
     return found
 
