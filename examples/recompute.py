@@ -12,16 +12,12 @@ from scipy.stats import t
 
 def read(folder: Path) -> dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]:
     """Greedy [Q] and sampled [Q, n] outcomes of the test problems by run and seed; problems in one order."""
+    n = json.loads(pq.read_table(folder / "records.parquet")["stated"][0].as_py())["samples"]["test"]
+    table = pq.read_table(folder / "outcomes.parquet", filters=[("split", "=", "test")]).to_pandas()
     found: dict = {}
-    for path in sorted(folder.glob("eval/*/seed*.parquet")):
-        table = pq.read_table(path)
-        n = json.loads(table.schema.metadata[b"hdpo"])["samples"]  # further tries are no part of the headline
-        n = n["test"] if isinstance(n, dict) else n
-        test = [row for row in table.to_pylist() if row.get("split", "test") == "test"]
-        _, greedy, samples = zip(
-            *sorted((row["problem"], row["greedy"], row["samples"][:n]) for row in test), strict=True
-        )
-        found.setdefault(path.parent.name, {})[int(path.stem[4:])] = np.array(greedy), np.array(samples)
+    for (run, seed), rows in table.sort_values("problem").groupby(["run", "seed"], observed=True):
+        bits = rows["samples"].to_numpy()[:, None] >> np.arange(n, dtype=np.uint64)  # the first draw is the lowest bit
+        found.setdefault(run, {})[seed] = rows["greedy"].to_numpy(), (bits & np.uint64(1)).astype(int)
     return found
 
 

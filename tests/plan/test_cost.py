@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from hdpo.plan.cost import (
@@ -94,8 +95,12 @@ def test_tokens_of_the_small_world_by_hand(small):
 FACTORS = {"rollout tokens": 1.1, "trained tokens": 1.15, "privileged tokens": 2, "distill tokens": 2, "seconds": 3}
 
 
-def test_the_plan_meets_the_measured_runs(small):
-    rows = compare(small, REFERENCE / "runs", "cpu")
+def test_the_plan_meets_the_measured_runs(small, tmp_path):
+    for row in pq.read_table(REFERENCE / "records.parquet").to_pylist():
+        if row["kind"] == "training":
+            (tmp_path / row["run"] / str(row["seed"])).mkdir(parents=True)
+            (tmp_path / row["run"] / str(row["seed"]) / "run.json").write_text(row["record"])
+    rows = compare(small, tmp_path, "cpu")
     assert {row["quantity"] for row in rows} == set(FACTORS)
     for row in rows:
         off = max(row["measured"] / row["planned"], row["planned"] / row["measured"])
@@ -110,7 +115,8 @@ def test_a_damaged_run_is_one_line(small, tmp_path):
 
 
 def test_a_resumed_or_foreign_run_has_no_time_to_compare(small, tmp_path):
-    source = json.loads((REFERENCE / "runs/grpo/seed1/run.json").read_text())
+    records = pq.read_table(REFERENCE / "records.parquet").to_pylist()
+    source = next(json.loads(row["record"]) for row in records if (row["kind"], row["run"]) == ("training", "grpo"))
     for name, change in (("a", {"resumed_after_step": 20}), ("b", {"gpu": "NVIDIA H200"})):
         (tmp_path / name / "seed1").mkdir(parents=True)
         (tmp_path / name / "seed1/run.json").write_text(json.dumps(source | change))
