@@ -3,12 +3,9 @@
 import importlib.util
 import json
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +16,7 @@ from hdpo.study.study import Run
 from hdpo.system.errors import UserError
 from helpers.runs import Killed, assert_same, kill_at, record, results, steps
 from helpers.studies import write_study
+from helpers.wandb_file import wandb_records
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -191,21 +189,6 @@ def test_tensorboards_files_read_back(make_run, monkeypatch):
     (sample,) = {name for name in texts if name == "samples/cliff/text_summary"}
     text = found.Tensors(sample)[0].tensor_proto.string_val[0].decode()
     assert all(line.startswith("    ") for line in text.splitlines()) and "prompt:" in text
-
-
-def wandb_records(path: Path) -> Iterator[bytes]:
-    """The records of wandb's file: LevelDB's log format behind a header of seven bytes."""
-    data, place, parts = path.read_bytes(), 7, b""
-    while place + 7 <= len(data):
-        if (room := 32768 - place % 32768) < 7:  # a header never spans two blocks
-            place += room
-            continue
-        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        parts += data[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or its last part
-            yield parts
-            parts = b""
 
 
 @needs("wandb")
