@@ -42,7 +42,7 @@ class Study(Section):
     pretrain: Pretrain | None
     train: Train
     evaluate: Evaluate
-    hardware: Hardware = Field(default=Hardware())
+    hardware: Hardware = Hardware()
     repeat: Repeat | None = None  # what `make reproduce` trains again
     published: bool = Field(default=False, exclude=True)  # read results/reference/<name>/, not the study's own runs
     samples: Count | None = 20  # steps between samples that `hdpo show` prints; null: none
@@ -86,9 +86,8 @@ class Study(Section):
         if prompts % ranks:
             key = "gpus" if self.hardware.gpus else "processes"
             raise ValueError(f"hardware.{key} is {ranks}, which must divide train.prompts_per_step, {prompts}")
-        if self.model.attention == "flash_attention_2" and (
-            self.model.dtype != "bfloat16" or self.train.backend != "vllm"
-        ):
+        packs = self.model.dtype == "bfloat16" and self.train.backend == "vllm"
+        if self.model.attention == "flash_attention_2" and not packs:
             raise ValueError("model.attention: flash_attention_2 wants model.dtype bfloat16 and train.backend vllm")
         beyond_small = self.model.dtype != "float32" or self.train.gradient_checkpointing or self.hardware.gpus
         if self.model.implementation == "small" and beyond_small:
@@ -98,8 +97,8 @@ class Study(Section):
             method.check(self)
             if parse_run(method.run_name) != method:
                 raise ValueError(f"methods: {method.run_name} does not name its parameters exactly")
-        if twice := sorted({run for run in self.runs if self.runs.count(run) > 1}):
-            raise ValueError(f"methods: {twice[0]} is listed twice")
+        if len(set(self.runs)) < len(self.runs):
+            raise ValueError(f"methods: {max(self.runs, key=self.runs.count)} is listed twice")
         return self
 
     @property
@@ -112,8 +111,7 @@ class Study(Section):
         return Path("results") / self.name
 
     @property
-    def built_base(self) -> Path:
-        """Where the `base` stage puts the model that it trains."""
+    def built_base(self) -> Path:  # the model that the `base` stage trains
         return self.root / "base"
 
     @property
@@ -146,7 +144,7 @@ class Study(Section):
     @property
     def identity(self) -> str:
         """Hash of the whole study file as resolved, but for what only watches its runs."""
-        return content_hash(self.model_dump(mode="json", exclude={"samples", "trackers"}))
+        return content_hash(self.model_dump(mode="json", exclude={"samples", "trackers", "repeat"}))
 
     @property
     def base_hash(self) -> str:
