@@ -127,10 +127,7 @@ class Study(Section):
 
     @property
     def base_weights(self) -> str | None:
-        """Hash of a local base model's weights, so that another model under the same name is another run.
-
-        None for a name on the hub, and for a base model that this study trains (its config says what it is).
-        """
+        """Hash of a local base model's weights. None for a name on the hub, and for a base that this study trains."""
         if self.model.path is None or not self.base_is_local:
             return None
         return weights_hash(Path(self.model.path).absolute())
