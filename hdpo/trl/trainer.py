@@ -109,7 +109,7 @@ class HDPOTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         is_cliff = cliff_mask(self._success(self._rewards).view(-1, self.num_generations))  # of all processes, [P]
         self._log("cliffs", int(is_cliff.sum()))
-        self._log("cliff_share", float(is_cliff.float().mean()))
+        self._log("cliff_share", int(is_cliff.sum()) / len(is_cliff))
         if self.args.distill_weight > 0:
             first, own = self.accelerator.process_index * len(inputs), []
             for row in (is_cliff.nonzero().flatten() * self.num_generations).tolist():
