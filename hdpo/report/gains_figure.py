@@ -75,7 +75,8 @@ def gains_figure(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
 
 def _label(axis: Axes, part: pd.DataFrame, families: Sequence[Sequence[str]], runs: Sequence[str]) -> None:
     """The name of each family beside the end of its line, the upper name beside the upper end."""
-    last = {path[0]: part.loc[[run for run in path if run in part.index][-1]] for path in families}
+    there = {path[0]: [run for run in path if run in part.index] for path in families}
+    last = {first: part.loc[runs[-1]] for first, runs in there.items() if runs}
     ordered = sorted(last, key=lambda run: last[run]["adds"])
     for place, run in enumerate(ordered):
         name, color = family_label(parse_run(run).family), line_style(run, runs)["color"]

@@ -38,7 +38,7 @@ def write_outcomes(path: Path, rows: list[dict[str, Any]], metadata: dict[str, A
     columns = schema()
     lines = "\n".join(map(json.dumps, rows)).encode()
     options = pa.json.ParseOptions(explicit_schema=columns)
-    parsed = pa.json.read_json(BytesIO(lines), parse_options=options) if rows else columns.empty_table()
+    parsed = pa.json.read_json(BytesIO(lines), parse_options=options) if rows else pa.Table.from_batches([], columns)
     stated = {b"hdpo": json.dumps(metadata, sort_keys=True).encode()}
     table = parsed.select(columns.names).replace_schema_metadata(stated)
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))

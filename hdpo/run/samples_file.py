@@ -39,7 +39,7 @@ def write_samples(path: Path, rows: list[dict[str, Any]]) -> None:
     lines = "\n".join(map(json.dumps, rows)).encode()
     options = pa.json.ParseOptions(explicit_schema=columns)
     reading = pa.json.ReadOptions(use_threads=False, block_size=len(lines) + 1)  # a row may be longer than a block
-    table = pa.json.read_json(BytesIO(lines), reading, options) if rows else columns.empty_table()
+    table = pa.json.read_json(BytesIO(lines), reading, options) if rows else pa.Table.from_batches([], columns)
     table = table.select(columns.names)
     write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 

@@ -28,6 +28,7 @@ def run(quick: bool) -> list[dict]:
     with workplace():
         run = the_run()
         assert wait(train()) == 0, output()
+        assert main(["evaluate", "study.yaml", "--run", "base", "--seed", "0"]) == 0
         assert main(EVALUATE) == 0
         expected = fingerprint(run)
         parts = 1 if quick else 12

@@ -116,7 +116,7 @@ def folder(tmp_path_factory):
     [
         ("paper", "gpu", 5),
         pytest.param("gpu1", "gpu", 3 * 3, marks=pytest.mark.slow),
-        pytest.param("small", "local", 7 * 3, marks=pytest.mark.slow),
+        pytest.param("small", "local", 7 * 20, marks=pytest.mark.slow),
         pytest.param("tenfold", "local", None, marks=pytest.mark.slow),
     ],
 )

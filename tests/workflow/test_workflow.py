@@ -40,7 +40,7 @@ def test_leaves_tables_figures_and_verdicts(finished):
     for name in ("theory/theory.csv", "audit/audit.csv", "statistics.csv", "statistics_claims.csv", "gains.csv"):
         assert len(pd.read_csv(root / name)) > 0
     outcomes = pd.read_parquet(root / "eval/grpo/seed1.parquet")
-    assert len(outcomes) == 32 and set(outcomes.samples.map(len)) == {8}
+    assert len(outcomes) == 32 and set(outcomes.samples.map(len)) <= {8, 16}  # 16 where the base never succeeds
 
 
 def test_a_second_run_does_nothing(finished):
