@@ -9,6 +9,7 @@
 # Every rule calls the `hdpo` command, so you can run each stage by hand. It works in any folder: results go to
 # results/ there, and the study's file may lie elsewhere (`snakemake --snakefile …/Snakefile --config study=…`). Training keeps its checkpoints in
 # results/<name>/state/, which is not an output of any rule: after a kill the same command continues from there.
+import shlex
 from pathlib import Path
 
 from hdpo.run.workflow import (
@@ -27,6 +28,8 @@ from hdpo.system.code import code_hash
 
 config.setdefault("study", f"{workflow.basedir}/config/small.yaml")
 study = load_study_or_exit(config["study"])  # no rule's input: hashes in params say what a changed study makes again
+# A variable of the shell, not a parameter: another path to the same study makes nothing again.
+shell.prefix(f"STUDY={shlex.quote(str(config['study']))}; ")
 ROOT = str(study.root)
 BASE = Path(study.base_path)
 # What the `base` stage trains is an input of every run. Of any other base model, `params` hold the hash.
@@ -74,7 +77,7 @@ rule base:
         hash=study.pretrain_hash,
         code=base_code(),
     shell:
-        "hdpo base {config[study]:q} --threads {threads} > {log:q} 2>&1"
+        'hdpo base "$STUDY" --threads {threads} > {log:q} 2>&1'
 
 
 rule train:
@@ -99,7 +102,7 @@ rule train:
         hash=identity(study),
     shell:
         # exec: a shell in between would die of a signal before the step is saved
-        "exec hdpo train {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+        'exec hdpo train "$STUDY" --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1'
 
 
 rule evaluate:
@@ -123,7 +126,7 @@ rule evaluate:
         test=(study.evaluate.test_samples, study.evaluate.conversion_samples, study.task.problems.test),
         code=study.evaluation_code,
     shell:
-        "hdpo evaluate {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+        'hdpo evaluate "$STUDY" --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1'
 
 
 # What every stage below reads: outcomes and records of all runs, planned or made by hand; or the published ones.
@@ -162,7 +165,7 @@ rule repeat:
         hash=identity(study),
         steps=study.repeat.steps if study.repeat else 0,
     shell:
-        "hdpo repeat {config[study]:q} --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1"
+        'hdpo repeat "$STUDY" --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1'
 
 
 # A sample of the published evidence, trained again.
@@ -177,7 +180,7 @@ rule repeats:
     params:
         code=code_hash("hdpo.claims.repeat"),
     shell:
-        "hdpo repeat {config[study]:q} 2>&1 | tee {log:q}"
+        'hdpo repeat "$STUDY" 2>&1 | tee {log:q}'
 
 
 rule summary:
@@ -188,10 +191,11 @@ rule summary:
     log:
         f"{ROOT}/logs/summary.log",
     params:
+        published=FLAG,
         hash=study.identity,
         code=code_hash("hdpo.claims.results"),
     shell:
-        "hdpo summary {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo summary "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 include: "paper/report.smk"

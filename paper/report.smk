@@ -25,9 +25,10 @@ rule tables:
     log:
         f"{ROOT}/logs/tables.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.tables"),
     shell:
-        "hdpo tables {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo tables "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 rule figures:
@@ -49,9 +50,10 @@ rule figures:
     log:
         f"{ROOT}/logs/figures.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.figures"),
     shell:
-        "hdpo figures {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo figures "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 rule gains:
@@ -69,9 +71,10 @@ rule gains:
     log:
         f"{ROOT}/logs/gains.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.gains"),
     shell:
-        "hdpo gains {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo gains "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 rule theory:
@@ -91,7 +94,7 @@ rule theory:
         hash=study.base_hash,
         code=code_hash("hdpo.theory.checks"),
     shell:
-        "hdpo theory {config[study]:q} > {log:q} 2>&1"
+        'hdpo theory "$STUDY" > {log:q} 2>&1'
 
 
 rule audit:
@@ -106,7 +109,7 @@ rule audit:
     params:
         code=code_hash("hdpo.audit.audit"),
     shell:
-        "hdpo audit {config[study]:q} > {log:q} 2>&1"
+        'hdpo audit "$STUDY" > {log:q} 2>&1'
 
 
 rule statistics:
@@ -128,9 +131,10 @@ rule statistics:
     log:
         f"{ROOT}/logs/statistics.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.statistics"),
     shell:
-        "hdpo statistics {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo statistics "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 rule check:
@@ -148,9 +152,10 @@ rule check:
     log:
         f"{ROOT}/logs/check.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.claims.check"),
     shell:
-        "hdpo check {config[study]:q} {FLAG} 2>&1 | tee {log:q}"
+        'hdpo check "$STUDY" {params.published} 2>&1 | tee {log:q}'
 
 
 rule report:
@@ -170,9 +175,10 @@ rule report:
     log:
         f"{ROOT}/logs/report.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.pdf"),
     shell:
-        "hdpo report {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo report "$STUDY" {params.published} > {log:q} 2>&1'
 
 
 rule page:
@@ -192,6 +198,7 @@ rule page:
     log:
         f"{ROOT}/logs/page.log",
     params:
+        published=FLAG,
         code=code_hash("hdpo.report.web_page"),
     shell:
-        "hdpo page {config[study]:q} {FLAG} > {log:q} 2>&1"
+        'hdpo page "$STUDY" {params.published} > {log:q} 2>&1'
