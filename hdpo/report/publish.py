@@ -9,7 +9,7 @@ from hdpo.study.study import Study
 
 PATTERNS = (
     *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "gains*", "report.*"),
-    *("theory/*", "audit/*", "tables/*", "figures/*", "benchmarks/*"),
+    *("theory/*", "audit/*", "tables/*", "figures/*"),
 )
 FINDING = Path("results/finding")  # of several studies
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
