@@ -64,7 +64,8 @@ def test_a_core_install_plans_trains_and_evaluates(tmp_path, monkeypatch, base_f
     monkeypatch.chdir(tmp_path)
     study = str(write_study(tmp_path, model__path=str(base_folder), train__steps=1, evaluate__every=1))
     one = ["--run", "hdpo-frozen-0.1", "--seed", "1"]
-    for arguments in (["plan", study], ["train", study, *one], ["evaluate", study, *one]):
+    base = ["--run", "base", "--seed", "0"]
+    for arguments in (["plan", study], ["train", study, *one], ["evaluate", study, *base], ["evaluate", study, *one]):
         done = without_extras(arguments)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/smoke/eval/hdpo-frozen-0.1/seed1.parquet").is_file()
