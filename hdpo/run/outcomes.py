@@ -48,4 +48,4 @@ def read_outcomes(path: Path) -> list[dict[str, Any]]:
     """The rows that `write_outcomes` wrote."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(path).to_pylist()
+    return pq.ParquetFile(path).read().to_pylist()  # `read_table` would load pandas
