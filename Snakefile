@@ -12,6 +12,7 @@
 import shlex
 from pathlib import Path
 
+from hdpo.claims.sources import published_sample
 from hdpo.run.workflow import (
     base_outcomes,
     explain_full_disk,
@@ -141,9 +142,7 @@ RESULTS = (
     ]
 )
 FLAG = "--published" if config.get("published") else ""
-REPEATS = (
-    [(run, seed) for run in study.repeat.runs for seed in study.seeds[: study.repeat.seeds]] if study.repeat else []
-)
+REPEATS = published_sample(study) if study.repeat and config.get("published") else []
 
 
 rule repeat:

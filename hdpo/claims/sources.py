@@ -208,3 +208,11 @@ def _compact(table: pa.Table, run: str, seed: int) -> pa.Table:
 def source_of(study: Study) -> Source:
     """The study's own folder, or its published results where the study says so."""
     return Published(study) if study.published else Folder(study)
+
+
+def published_sample(study: Study) -> list[Key]:
+    """The runs that the study's section `repeat` names, as far as they are published."""
+    if study.repeat is None:
+        return []
+    there, seeds = set(Published(study).trained()), study.seeds[: study.repeat.seeds]
+    return [(run, seed) for run in study.repeat.runs for seed in seeds if (run, seed) in there]
