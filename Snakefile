@@ -7,12 +7,12 @@
 # Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
 # docstrings do not count): an edit makes a stage again, and no other.
 # Every rule calls the `hdpo` command, so you can run each stage by hand. It works in any folder: results go to
-# results/ there, and the study's file may lie elsewhere (`snakemake --snakefile …/Snakefile --config study=…`). Training keeps its checkpoints in
-# results/<name>/state/, which is not an output of any rule: after a kill the same command continues from there.
+# results/ there, and the study's file may lie elsewhere (`snakemake --snakefile …/Snakefile --config study=…`).
+# Training keeps its checkpoints in results/<name>/state/, which is not an output of any rule: after a kill the same
+# command continues from there.
 import shlex
 from pathlib import Path
 
-from hdpo.claims.sources import published_sample
 from hdpo.run.workflow import (
     base_outcomes,
     explain_full_disk,
@@ -131,18 +131,19 @@ rule evaluate:
 
 
 # What every stage below reads: outcomes and records of all runs, planned or made by hand; or the published ones.
-RESULTS = (
-    [f"{PUBLISHED}/{name}" for name in ("outcomes.parquet", "curves.parquet", "records.parquet", "published.json")]
-    if config.get("published")
-    else [
-        expand(rules.train.output, run=study.runs, seed=study.seeds),
-        expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
-        expand(rules.evaluate.output, run="base", seed=0),
-        extra_results(study),
-    ]
-)
+RESULTS = [
+    expand(rules.train.output, run=study.runs, seed=study.seeds),
+    expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
+    expand(rules.evaluate.output, run="base", seed=0),
+    extra_results(study),
+]
+REPEATS = []
+if config.get("published"):
+    from hdpo.claims.sources import FILES, published_sample  # here, as it loads pandas
+
+    RESULTS = [f"{PUBLISHED}/{name}" for name in (*FILES, "published.json")]
+    REPEATS = published_sample(study)
 FLAG = "--published" if config.get("published") else ""
-REPEATS = published_sample(study) if study.repeat and config.get("published") else []
 
 
 rule repeat:

@@ -191,7 +191,7 @@ rule page:
         rules.statistics.output,
         rules.gains.output,
         packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
-        packaged(*(f"report/templates/{name}" for name in ("table.html", "responses.html", "samples.css"))),
+        packaged(*(f"report/templates/{name}" for name in ("head.html", "table.html", "responses.html", "samples.css"))),
         CAPTIONS,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

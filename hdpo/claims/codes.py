@@ -15,10 +15,10 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     Raises:
         UserError: a record is damaged.
     """
-    present = 0
+    present, source = 0, source_of(study)
     others: dict[str, dict[str, list[int]]] = {}  # seeds by code and by what it made
     for run, seed in keys:
-        for kind, code, expected in _codes(study, source_of(study), run, seed):
+        for kind, code, expected in _codes(study, source, run, seed):
             if code == expected:
                 present += 1
             elif code is not None:
@@ -37,8 +37,9 @@ def stated_codes(study: Study, run: str, seeds: Iterable[int]) -> dict[str, obje
         UserError: a record is damaged.
     """
     found: dict[str, list[str]] = {"code": [], "test_code": []}
+    source = source_of(study)
     for seed in seeds:
-        for kind, code, _ in _codes(study, source_of(study), run, seed):
+        for kind, code, _ in _codes(study, source, run, seed):
             found["test_code" if kind else "code"] += filter(None, [code])
     return {name: ", ".join(dict.fromkeys(codes)) for name, codes in found.items()}
 

@@ -7,13 +7,13 @@ seeds, between problems and for the rest (`hdpo.stats.power`), and those give th
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.results import BASELINE, Results
+from hdpo.claims.claims import Direction, load_claims
+from hdpo.claims.results import BASELINE, Results, unbiased_metrics
 from hdpo.render.table import make_table, to_markdown
 from hdpo.stats.power import minimal_effect, power_of, variance_components
 from hdpo.study.study import Study
 
 POWER = 0.9
-INTEREST = {"greedy": 0.01, "pass@1": 0.01, "pass@4": 0.008, "pass@8": 0.008}  # effects that the plan must find
 COLUMNS = [
     *("difference to GRPO", "metric", "development seeds", "seen", "SD seeds", "SD problems", "SD rest"),
     *("SE planned", "effect", "power", f"effect at power {POWER}"),
@@ -30,9 +30,11 @@ def power_table(study: Study, seeds: int, problems: int) -> pd.DataFrame:
     Raises:
         UserError: the study is not published, or a result is damaged.
     """
+    interest = {claim.metric: claim.least for claim in load_claims() if isinstance(claim, Direction)}
     rows, results = [], Results(study.model_copy(update={"published": True}))
     runs = [run for run in study.runs if run != BASELINE]
-    for metric, effect in INTEREST.items():
+    for metric in unbiased_metrics(study):
+        effect = interest[metric]
         contrasts = results.contrasts("last", metric, [{run: 1.0, BASELINE: -1.0} for run in runs])
         for run, contrast in zip(runs, contrasts, strict=True):
             if contrast is None or len(contrast.seeds) < 2:

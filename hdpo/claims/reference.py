@@ -1,16 +1,14 @@
 """A fresh run against the committed one: same configuration, so the same numbers up to hardware and luck."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
+from hdpo.claims.sources import REFERENCE
 from hdpo.render.formats import beside, number, percent
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
-REFERENCE = Path("results/reference")
 COMPARED = ["run", "metric", "protocol", "seeds", "problems", "mean", "mean_high", "seed_sd", "config"]
 COMPARISON_RULE = (
     "Test problems, final weights. A fresh mean agrees if it lies within the 95 % t interval of the difference between"

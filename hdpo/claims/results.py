@@ -22,7 +22,7 @@ import pandas as pd
 from hdpo.claims.codes import codes_line, stated_codes
 from hdpo.claims.reader import Reader, extra_seeds
 from hdpo.render.runs import BASELINE
-from hdpo.stats.paired import estimate
+from hdpo.stats.paired import Estimates, estimate
 from hdpo.study.identity import content_hash
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.files import write_atomic
@@ -97,6 +97,7 @@ class Results:
         training = {key: self.reader.training(*key) for key in wanted}
         self.final = {key: outcomes for key, outcomes in final.items() if outcomes is not None}
         self.training = {key: curves for key, curves in training.items() if curves is not None}
+        self._scores: dict[tuple[str, str], dict[str, dict[int, np.ndarray]]] = {}
         self.codes = codes_line(study, final)  # "" if the present code made everything
 
     def seeds(self, run: str) -> tuple[int, ...]:
@@ -104,7 +105,12 @@ class Results:
         return self.study.seeds if run in self.study.runs else self.extra[run]
 
     def scores(self, protocol: str, metric: str) -> dict[str, dict[int, np.ndarray]]:
-        """Scores [Q] by run and seed, for the runs and seeds that are there."""
+        """Scores [Q] by run and seed, for the runs and seeds that are there. Computed once: leave them as they are."""
+        if (protocol, metric) not in self._scores:
+            self._scores[protocol, metric] = self._score(protocol, metric)
+        return self._scores[protocol, metric]
+
+    def _score(self, protocol: str, metric: str) -> dict[str, dict[int, np.ndarray]]:
         scores: dict[str, dict[int, np.ndarray]] = {}
         if protocol == "test":
             for (run, seed), outcomes in self.final.items():
@@ -170,13 +176,18 @@ def compare(contrasts: Sequence[Contrast | None]) -> list[Comparison | None]:
 
 
 def _comparison(contrast: Contrast) -> Comparison:
-    found = estimate(contrast.values[None])
-    errors = [found.se, found.df, *found.interval(0.95), *found.interval(0.90), found.detectable()]
     known = len(contrast.seeds) > 1 or contrast.seeds == (0,)
+    per_seed, problems = tuple(contrast.values.mean(axis=1).tolist()), contrast.values.shape[1]
+    return with_intervals(estimate(contrast.values[None]), known, per_seed, contrast.seeds, problems)
+
+
+def with_intervals(
+    found: Estimates, known: bool, per_seed: tuple[float, ...], seeds: tuple[int, ...], problems: int
+) -> Comparison:
+    """The comparison of one estimate; its error and intervals are nan unless they are `known`."""
+    errors = [found.se, found.df, *found.interval(0.95), *found.interval(0.90), found.detectable()]
     se, df, low, high, low90, high90, mde = (float(error[0]) if known else np.nan for error in errors)
-    value, per_seed = float(found.estimate[0]), tuple(contrast.values.mean(axis=1).tolist())
-    problems = contrast.values.shape[1]
-    return Comparison(value, se, df, low, high, low90, high90, mde, per_seed, contrast.seeds, problems)
+    return Comparison(float(found.estimate[0]), se, df, low, high, low90, high90, mde, per_seed, seeds, problems)
 
 
 def summarise(results: Results) -> pd.DataFrame:

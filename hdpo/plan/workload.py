@@ -141,7 +141,7 @@ def workload(study: Study, assumed: Assumptions, method: Method) -> Workload:
         return Draw(count, group, assumed.prompt, assumed.response)
 
     evaluated = problems.development + problems.validation
-    hard = problems.test * assumed.cliffs  # about as many does the base model never solve
+    hard = problems.test * assumed.cliffs  # about as many as the base model never solves
     again = (evaluate.conversion_samples or evaluate.test_samples) - evaluate.test_samples
     rollout = draw(train.prompts_per_step, train.rollouts_per_prompt)
     return Workload(

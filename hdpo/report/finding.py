@@ -7,15 +7,15 @@ from operator import add
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import t as student_t
 
 from hdpo.claims.check import check_claims, claim_contrasts
 from hdpo.claims.claims import Direction, claims_of, direction_verdict, load_claims
 from hdpo.claims.registration import load_registration
 from hdpo.claims.reported import reported_contrasts, reported_scores
-from hdpo.claims.results import BASELINE, Comparison, Results, compare
+from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_intervals
 from hdpo.claims.sources import REFERENCE
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import points, signed
@@ -25,6 +25,7 @@ from hdpo.render.table import Table, make_table, to_markdown, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains import gain_frame, with_holm
 from hdpo.report.gains_figure import ALL, LEVEL
+from hdpo.stats.paired import Estimates
 from hdpo.study.study import Study
 
 EARLIER = REFERENCE / "earlier_outcomes.csv"
@@ -93,12 +94,10 @@ def between(first: Comparison | None, second: Comparison | None) -> Comparison |
     if first is None or second is None:
         return None
     variances = [first.se**2, second.se**2]
-    se, value = math.sqrt(sum(variances)), first.value - second.value
     parts = [variance**2 / part.df for variance, part in zip(variances, (first, second), strict=True) if variance > 0]
     df = sum(variances) ** 2 / sum(parts) if parts else math.inf
-    half, half90, mde = (float(student_t.ppf(level, df)) * se for level in (0.975, 0.95, 0.8))
-    ends = (value - half, value + half, value - half90, value + half90)
-    return Comparison(value, se, df, *ends, half + mde, (), (), first.problems)
+    found = Estimates(*(np.array([x]) for x in (first.value - second.value, math.sqrt(sum(variances)), df)))
+    return with_intervals(found, True, (), (), first.problems)
 
 
 def effect_frame(results: dict[str, Results]) -> pd.DataFrame:

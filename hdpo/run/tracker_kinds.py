@@ -55,7 +55,24 @@ class TensorBoard(Tracker):
         self.writer.close()
 
 
-class WeightsAndBiases(Tracker):
+class Logged(Tracker):
+    """What wandb and trackio share: a run that logs, and a table for samples."""
+
+    run: Any
+    table: Any
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        self.run.log(values, step=step)
+
+    def samples(self, step: int, rows: list[dict[str, Any]]) -> None:
+        data = [[row[name] for name in COLUMNS] for row in rows]
+        self.run.log({"samples": self.table(columns=list(COLUMNS), data=data)}, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class WeightsAndBiases(Logged):
     """A run of wandb. Where nobody is logged in or the server is not reached, it is kept offline, for `wandb sync`."""
 
     def __init__(self, run: Run, page: str, done: int) -> None:
@@ -84,18 +101,8 @@ class WeightsAndBiases(Tracker):
             wandb.teardown()  # or the page counts as in use
             self.run = wandb.init(mode="offline", **options)
 
-    def metrics(self, step: int, values: dict[str, float]) -> None:
-        self.run.log(values, step=step)
 
-    def samples(self, step: int, rows: list[dict[str, Any]]) -> None:
-        data = [[row[name] for name in COLUMNS] for row in rows]
-        self.run.log({"samples": self.table(columns=list(COLUMNS), data=data)}, step=step)
-
-    def close(self) -> None:
-        self.run.finish()
-
-
-class Trackio(Tracker):
+class Trackio(Logged):
     """A run of trackio in its local store, or in the space or on the server that its environment variables name."""
 
     def __init__(self, run: Run, page: str, done: int) -> None:
@@ -112,16 +119,6 @@ class Trackio(Tracker):
             auto_log_cpu=False,
             auto_log_gpu=False,
         )
-
-    def metrics(self, step: int, values: dict[str, float]) -> None:
-        self.run.log(values, step=step)
-
-    def samples(self, step: int, rows: list[dict[str, Any]]) -> None:
-        data = [[row[name] for name in COLUMNS] for row in rows]
-        self.run.log({"samples": self.table(columns=list(COLUMNS), data=data)}, step=step)
-
-    def close(self) -> None:
-        self.run.finish()
 
 
 KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "trackio": Trackio}

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from hdpo.learning.trainer import Trainer
+from hdpo.run.train import train_run
 from hdpo.study.study import Run
 from helpers.steps import timeless
 
@@ -27,6 +29,14 @@ def kill_at(monkeypatch, step: int) -> None:
         return before(self, now)
 
     monkeypatch.setattr(Trainer, "step", dying)
+
+
+def train_until_killed(run: Run, monkeypatch, step: int) -> None:
+    """Train, and die at that step."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, step)
+        with pytest.raises(Killed):
+            train_run(run)
 
 
 def steps(run: Run) -> list[dict]:

@@ -1,11 +1,13 @@
 """A made-up study with results on disk as training and evaluation write them, for tests of what reads them."""
 
 import json
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from hdpo.claims.results import Results
 from hdpo.run.outcomes import write_outcomes
 from hdpo.study.study import Study, load_study
 from hdpo.system.files import write_record
@@ -110,6 +112,14 @@ def write_everything(study: Study, effect: float = 0.0, missing: tuple[tuple[str
             write_training(study, run, seed, outcomes)
             write_metrics(study, run, seed)
     write_final(study, "base", 0, *_draw(study, "test", 0.0, TEST_SAMPLES, np.random.default_rng(9)))
+
+
+def make_results(folder: Path, effect: float, missing: tuple[tuple[str, int], ...]) -> tuple[Path, Results]:
+    """A folder with a made-up study in which all runs but `missing` are there, and its results."""
+    with chdir(folder):
+        study = make_study(folder)
+        write_everything(study, effect, missing)
+        return folder, Results(study)
 
 
 def _draw(study: Study, split: str, gain: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

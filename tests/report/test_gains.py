@@ -13,25 +13,14 @@ from hdpo.report.gains_figure import CLASSES, gains_figure, message
 from hdpo.stats.paired import estimate
 from hdpo.stats.power import holm
 from helpers.studies import hdpo
-from helpers.synthetic import make_study, write_everything
+from helpers.synthetic import make_results, make_study, write_everything
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A study with a planted effect; one run lacks a seed, and one is not there."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        study = make_study(folder)
-        missing = [("hdpo-frozen-1", 2), *(("hdpo-frozen-0.1", seed) for seed in study.seeds)]
-        write_everything(study, effect=0.02, missing=tuple(missing))
-        return folder, Results(study)
-
-
-@pytest.fixture
-def results(made, monkeypatch):
-    monkeypatch.chdir(made[0])
-    return made[1]
+    missing = (("hdpo-frozen-1", 2), *(("hdpo-frozen-0.1", seed) for seed in (1, 2, 3)))
+    return make_results(tmp_path_factory.mktemp("made"), 0.02, missing)
 
 
 def test_differences_by_kind_of_problem_by_hand(results):

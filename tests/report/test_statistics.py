@@ -10,7 +10,7 @@ from hdpo.report.statistics import claim_tests, pass_at_k_statistics, run_statis
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.power import holm
 from helpers.studies import hdpo
-from helpers.synthetic import make_study, write_everything
+from helpers.synthetic import make_results, make_study, write_everything
 
 
 @pytest.fixture
@@ -23,18 +23,7 @@ def study(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A study with a planted effect; two runs lack a seed."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        study = make_study(folder)
-        write_everything(study, effect=0.02, missing=(("hdpo-frozen-1", 2), ("hdpo-frozen-0.1", 1)))
-        return folder, Results(study)
-
-
-@pytest.fixture
-def results(made, monkeypatch):
-    monkeypatch.chdir(made[0])
-    return made[1]
+    return make_results(tmp_path_factory.mktemp("made"), 0.02, (("hdpo-frozen-1", 2), ("hdpo-frozen-0.1", 1)))
 
 
 def test_statistics_of_a_run_by_hand(results):

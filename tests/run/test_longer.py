@@ -8,7 +8,7 @@ from hdpo.run.samples_file import read_samples
 from hdpo.run.train import train_run
 from hdpo.system.errors import UserError
 from hdpo.system.files import lock
-from helpers.runs import Killed, assert_same, damage, kill_at, record, results
+from helpers.runs import assert_same, damage, record, results, train_until_killed
 
 
 @pytest.fixture
@@ -49,10 +49,7 @@ def test_evaluations_stay_where_they_belong(make_run):
 
 
 def test_the_record_says_so_after_a_kill_and_a_second_raise(make_run, longer, monkeypatch):
-    with monkeypatch.context() as patch:
-        kill_at(patch, 6)
-        with pytest.raises(Killed):
-            train_run(longer)
+    train_until_killed(longer, monkeypatch, 6)
     train_run(longer)
     assert (record(longer)["resumed_after_step"], record(longer)["earlier_steps"]) == (6, [4])
     longest = make_run(train__steps=8, samples=2)

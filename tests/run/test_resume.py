@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from hdpo.run.train import train_run
 from hdpo.study.study import load_study
-from helpers.runs import Killed, assert_same, kill_at, record, results, steps
+from helpers.runs import assert_same, record, results, steps, train_until_killed
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
@@ -24,10 +24,7 @@ def test_resumed_equals_uninterrupted(make_run, finished_folder, monkeypatch, st
     assert all(metrics["grad_norm"] > 0 for metrics in whole[0])  # or equality would prove nothing
     assert name == "grpo" or sum(metrics["demonstrations"] for metrics in whole[0]) > 0
     run = make_run(name)
-    with monkeypatch.context() as patch:
-        kill_at(patch, step)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, step)
     assert not run.folder.exists()  # no half result
     train_run(run)
     assert_same(results(run), whole)
@@ -44,10 +41,7 @@ def test_resumed_equals_uninterrupted_in_bfloat16(make_run, monkeypatch):
     whole = results(run)
     assert all(metrics["grad_norm"] > 0 for metrics in whole[0])
     run = make_run(name="killed", **short)
-    with monkeypatch.context() as patch:
-        kill_at(patch, 2)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, 2)
     train_run(run)
     assert record(run)["resumed_after_step"] == 2
     assert_same(results(run), whole)
@@ -101,10 +95,7 @@ def test_a_finished_run_whose_results_are_gone_is_written_again(finished, name):
 
 def test_what_lies_beside_a_checkpoint_is_not_trusted(make_run, monkeypatch):
     run = make_run()
-    with monkeypatch.context() as patch:
-        kill_at(patch, 3)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, 3)
     metrics = run.state_folder / "metrics.jsonl"
     metrics.write_bytes(b"half a li" + metrics.read_bytes()[:40])
     train_run(run)

@@ -14,7 +14,7 @@ from hdpo.run.train import train_run
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_record
 from hdpo.system.rng import draw_prompts
-from helpers.runs import Killed, assert_same, kill_at, results
+from helpers.runs import Killed, assert_same, results, train_until_killed
 from helpers.studies import ROOT
 
 
@@ -114,10 +114,7 @@ def test_a_killed_run_ends_in_the_same_bytes(make_run, monkeypatch, step):
     whole = make_run("hdpo-drifting-0.1", samples=1)
     train_run(whole)
     killed = make_run("hdpo-drifting-0.1", samples=1, name="killed")
-    with monkeypatch.context() as patch:
-        kill_at(patch, step)
-        with pytest.raises(Killed):
-            train_run(killed)
+    train_until_killed(killed, monkeypatch, step)
     train_run(killed)
     bytes_of = [(run.folder / "samples.parquet").read_bytes() for run in (whole, killed)]
     assert bytes_of[0] == bytes_of[1] and len(read_samples(whole.folder / "samples.parquet")) > 50
@@ -133,10 +130,7 @@ def test_a_run_without_a_teacher_has_samples_too(make_run):
 def test_a_checkpoint_without_samples_is_gone_on_from(make_run, monkeypatch):
     """Checkpoints that an earlier version wrote, or a study without samples."""
     run = make_run(samples=None)
-    with monkeypatch.context() as patch:
-        kill_at(patch, 3)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, 3)
     train_run(make_run(samples=1))
     assert {row["step"] for row in read_samples(run.folder / "samples.parquet")} == {2, 3, 4}
     assert read_record(run.folder / "run.json")["resumed_after_step"] == 2

@@ -2,13 +2,10 @@
 
 import json
 
-import pytest
-
 from hdpo.run.status import job_of, print_status, remaining
-from hdpo.run.train import train_run
 from hdpo.study.study import load_study
 from hdpo.system.files import lock, write_record
-from helpers.runs import Killed, damage, kill_at
+from helpers.runs import damage, train_until_killed
 
 
 def rewrite(run, **changes) -> None:
@@ -24,10 +21,7 @@ def test_each_state_is_told(finished, monkeypatch, capsys):
     rewrite(finished, seconds=50.0)
     grpo, drifting = study.run("grpo", 1), study.run("hdpo-drifting-0.1", 1)
     assert job_of(drifting).state == "left" and job_of(finished).state == "done"
-    with monkeypatch.context() as patch:
-        kill_at(patch, 3)
-        with pytest.raises(Killed):
-            train_run(drifting)
+    train_until_killed(drifting, monkeypatch, 3)
     capsys.readouterr()
     print_status(study)
     said = capsys.readouterr().out.splitlines()

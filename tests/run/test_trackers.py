@@ -14,7 +14,7 @@ from hdpo.run.trackers import Trackers, means, numbers, page, require_trackers
 from hdpo.run.train import train_run
 from hdpo.study.study import Run
 from hdpo.system.errors import UserError
-from helpers.runs import Killed, assert_same, kill_at, record, results, steps
+from helpers.runs import assert_same, record, results, steps, train_until_killed
 from helpers.studies import write_study
 from helpers.wandb_file import wandb_records
 
@@ -65,10 +65,7 @@ def test_all_arrives_once_in_order(make_run, told):
 
 def test_a_resumed_run_continues_the_same_page(make_run, told, monkeypatch):
     run = make_run(trackers=["tensorboard"])
-    with monkeypatch.context() as patch:
-        kill_at(patch, 3)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, 3)
     train_run(run)
     assert [entry for entry in told if entry[0] == "start"] == [("start", page(run), 0), ("start", page(run), 2)]
     longer = make_run(trackers=["tensorboard"], train__steps=6)
@@ -161,10 +158,7 @@ def test_means_are_those_of_the_outcomes():
 def interrupted(make_run, monkeypatch, tracker: str) -> Run:
     """A run that was killed once, with one tracker."""
     run = make_run("hdpo-frozen-0.1", trackers=[tracker], samples=2)
-    with monkeypatch.context() as patch:
-        kill_at(patch, 3)
-        with pytest.raises(Killed):
-            train_run(run)
+    train_until_killed(run, monkeypatch, 3)
     train_run(run)
     assert record(run)["resumed_after_step"] == 2
     return run
