@@ -61,7 +61,8 @@ class StepLog:
         self.started = time.perf_counter()
         self.phases = dict.fromkeys(PHASES, 0.0)
         self.draws = 0  # of problems
-        self.rollouts: list[Rollouts] = []
+        self.rollouts: list[Rollouts] = []  # of plain prompts
+        self.hinted: list[Rollouts] = []  # of the policy, under privileged prompts
         self.judged: list[Judged] = []
         self.demonstrations: list[Demonstrations] = []
         self.updated: dict[str, Any] = {}
@@ -74,20 +75,30 @@ class StepLog:
         self.phases[phase] += time.perf_counter() - before
 
     def record(self, step: int) -> dict[str, Any]:
-        """The step's metrics: shares, losses, and tokens and seconds by phase. Losses are None without an update."""
-        none = {"loss": None, "grad_norm": None, "learning_rate": None}
+        """The step's metrics: shares, losses, and tokens and seconds by phase. Losses are None without an update.
+
+        Rewards, cliffs, entropy and length are those of the first rollouts: every method draws these for the same
+        prompts, and what it draws beyond them is its own.
+        """
+        none = {"loss": None, "grad_norm": None, "learning_rate": None, "forward": 0, "backward": 0}
         updated = self.updated or none | RatioStatistics().metrics()
-        rewards = torch.cat([judged.rewards for judged in self.judged] or [torch.empty(0, 1)])  # [P, G]
+        rewards = self.judged[0].rewards if self.judged else torch.empty(0, 1)  # [P, G]
         cliffs = cliff_mask(rewards)
-        entropy = torch.cat([rollouts.entropy for rollouts in self.rollouts] or [torch.empty(0)])
-        lengths = torch.cat([rollouts.sequences.lengths for rollouts in self.rollouts] or [torch.empty(0)])
+        entropy = self.rollouts[0].entropy if self.rollouts else torch.empty(0)
+        lengths = self.rollouts[0].sequences.lengths if self.rollouts else torch.empty(0)
+        drawn_here = [*self.rollouts, *self.hinted]
         drawn = sum(shown.drawn for shown in self.demonstrations)
         kept = sum(len(shown) for shown in self.demonstrations)
         tokens = {
-            "rollout": len(entropy),
-            "privileged": sum(shown.drawn_tokens for shown in self.demonstrations),
+            "rollout": sum(len(rollouts.logp) for rollouts in self.rollouts),
+            "privileged": sum(shown.drawn_tokens for shown in self.demonstrations)
+            + sum(len(rollouts.logp) for rollouts in self.hinted),
             "distill": sum(int(shown.student.lengths.sum()) for shown in self.demonstrations),
             "trained": updated["trained_tokens"],
+            "forward": updated["forward"]
+            + sum(rollouts.sequences.passed(share_prompts=True) for rollouts in drawn_here)
+            + sum(shown.passed_tokens for shown in self.demonstrations),
+            "backward": updated["backward"],
         }
         total = time.perf_counter() - self.started
         seconds = {name: round(value, 4) for name, value in (self.phases | {"total": total}).items()}
@@ -104,7 +115,7 @@ class StepLog:
             **self._verdicts(kept),
             "entropy": _mean(entropy),
             "response_length": _mean(lengths),
-            **{name: value for name, value in updated.items() if name != "trained_tokens"},
+            **{name: value for name, value in updated.items() if name not in ("trained_tokens", "forward", "backward")},
             "tokens": tokens,
             "seconds": seconds,
             "tokens_per_second": {name: round(count / max(seconds[name], 1e-9)) for name, count in phases.items()},

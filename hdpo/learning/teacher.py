@@ -24,18 +24,25 @@ from hdpo.tasks.scoring import Scorer
 
 
 @dataclass(frozen=True)
-class Demonstrations:
-    """The paper's set T: correct privileged rollouts, under the student's prompt x and the teacher's x ⊕ y*."""
+class Pairs:
+    """The same completions, token for token, under the student's prompts and the teacher's."""
 
     student: Sequences
-    teacher: Sequences  # the same completions, token for token
-    drawn: int  # privileged rollouts before the R = 1 filter
-    drawn_tokens: int
-    verdicts: Counter[str] = field(default_factory=Counter)  # of those drawn, as in `Judged`
-    echoes: int = 0  # demonstrations that only repeat y*, which R = 1 cannot see; counted where verdicts are
+    teacher: Sequences
 
     def __len__(self) -> int:
         return len(self.student)
+
+
+@dataclass(frozen=True)
+class Demonstrations(Pairs):
+    """The paper's set T: correct privileged rollouts, under the student's prompt x and the teacher's x ⊕ y*."""
+
+    drawn: int  # privileged rollouts before the R = 1 filter
+    drawn_tokens: int
+    passed_tokens: int = 0  # that drawing them passed through the network, each prompt once
+    verdicts: Counter[str] = field(default_factory=Counter)  # of those drawn, as in `Judged`
+    echoes: int = 0  # demonstrations that only repeat y*, which R = 1 cannot see; counted where verdicts are
 
 
 NO_DEMONSTRATIONS = Demonstrations(Sequences([], []), Sequences([], []), 0, 0)
@@ -44,44 +51,66 @@ NO_DEMONSTRATIONS = Demonstrations(Sequences([], []), Sequences([], []), 0, 0)
 def load_teacher(
     run: Run, policy: LanguageModel, load_initial: Callable[[], LanguageModel], scorer: Scorer
 ) -> "Teacher | None":
-    """The teacher that the run's method asks for by `teacher_kind`: None, the policy itself, or its initial weights."""
+    """The teacher that the run's method asks for by `teacher_kind`: None, the policy itself, or a copy of it."""
     kind, study = run.method.teacher_kind, run.study
     if kind is None:
         return None
-    model = load_initial() if kind == "frozen" else policy
+    model = policy if kind == "drifting" else load_initial()
     sampler = load_sampler(study, model, study.base_path, scorer.tokenizer.eos_token_id)
     offload = study.hardware.offload_teacher and kind == "frozen" and not ranks.is_sharded(model)
-    return Teacher(model, sampler, scorer, study.train.temperature, offload)
+    return Teacher(model, sampler, scorer, study.train.temperature, offload, run.method.teacher_decay)
 
 
 class Teacher:
-    """A model that sees hints: the policy itself (drifting), or a copy with the initial weights (frozen)."""
+    """A model that sees hints: the policy itself (drifting), or a copy with the initial weights (frozen).
+
+    A copy whose weights follow the policy's is their exponential moving average (EMA).
+    """
 
     def __init__(
-        self, model: LanguageModel, sampler: Sampler | VllmSampler, scorer: Scorer, temperature: float, offload: bool
+        self,
+        model: LanguageModel,
+        sampler: Sampler | VllmSampler,
+        scorer: Scorer,
+        temperature: float,
+        offload: bool = False,
+        decay: float | None = None,
     ) -> None:
-        """`offload`: the model waits in the CPU's memory while it is not asked."""
+        """Take a model as the teacher.
+
+        Args:
+            offload: the model waits in the CPU's memory while it is not asked.
+            decay: of the moving average; None: the weights stay, or are the policy's own.
+        """
         self.model, self.sampler, self.scorer, self.temperature = model, sampler, scorer, temperature
-        self.device, self.offload = model.device, offload
+        self.device, self.offload, self.decay = model.device, offload, decay
         if offload:
             model.to("cpu")
 
-    def demonstrate(self, problems: list[Problem], tries: int, random: torch.Generator) -> Demonstrations:
-        """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*), `tries` for each problem, kept if R = 1 (section 3.2)."""
+    def demonstrate(
+        self, problems: list[Problem], tries: int, random: torch.Generator, hinted: bool = True, filtered: bool = True
+    ) -> Demonstrations:
+        """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*), `tries` for each problem, kept if R = 1 (section 3.2).
+
+        Args:
+            hinted: False shows the teacher the plain prompt.
+            filtered: False keeps every rollout.
+        """
         if not problems:
             return NO_DEMONSTRATIONS
         task, tokenizer = self.scorer.task, self.scorer.tokenizer
-        prompts = encode(tokenizer, [task.privileged_prompt(problem) for problem in problems])
+        ask = task.privileged_prompt if hinted else task.student_prompt
+        prompts = encode(tokenizer, [ask(problem) for problem in problems])
         with self._at_hand():
             privileged = self.sampler.sample(prompts, tries, self.temperature, random).sequences
         judged = self.scorer.judge(problems, privileged.completions)  # [problems, tries]
-        kept = torch.nonzero(judged.rewards.flatten() >= 1).flatten().tolist()  # R = 1
+        kept = torch.nonzero((judged.rewards.flatten() >= 1) | (not filtered)).flatten().tolist()  # R = 1
         teacher = privileged.select(kept)
         plain = encode(tokenizer, [task.student_prompt(problem) for problem in problems])
         student = Sequences([plain[i // tries] for i in kept], teacher.completions)
         echoes = sum(task.is_echo(problems[i // tries], judged.texts[i]) for i in kept) if judged.verdicts else 0
-        tokens = int(privileged.lengths.sum())
-        return Demonstrations(student, teacher, len(privileged), tokens, judged.verdicts, echoes)
+        tokens, passed = int(privileged.lengths.sum()), privileged.passed(share_prompts=True)
+        return Demonstrations(student, teacher, len(privileged), tokens, passed, judged.verdicts, echoes)
 
     @torch.no_grad()
     def targets(self, batches: list[Sequences], top_k: int) -> list[tuple[Tensor, Tensor]]:
@@ -90,6 +119,13 @@ class Teacher:
         with self._at_hand():
             hidden = (completion_hidden(self.model, batch) for batch in batches)
             return [per_token(self.model, largest, states) for states in hidden]
+
+    @torch.no_grad()
+    def follow(self, policy: LanguageModel) -> None:
+        """Move a moving average by one step: decay · its own weights + (1 − decay) · the policy's."""
+        if self.decay is not None:
+            for own, new in zip(self.model.parameters(), policy.parameters(), strict=True):
+                own.lerp_(new, 1 - self.decay)
 
     @contextmanager
     def _at_hand(self) -> Iterator[None]:

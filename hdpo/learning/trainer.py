@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdpo.learning.learner import Learner, Update
+from hdpo.learning.learner import Learner
 from hdpo.learning.metrics import StepLog
 from hdpo.learning.optimizer import learning_rate
-from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations, load_teacher
+from hdpo.learning.teacher import NO_DEMONSTRATIONS, Demonstrations, Pairs, load_teacher
+from hdpo.learning.update import Update
 from hdpo.model.language_model import LanguageModel
 from hdpo.model.loading import load_policy, load_tokenizer
+from hdpo.model.sequences import Sequences
 from hdpo.model.tokenizer import encode
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Rollouts
@@ -48,12 +50,15 @@ class Trainer:
         shares = not study.train.gradient_checkpointing and study.model.attention != "flash_attention_2"
         self.learner = Learner(self.policy, study.train, shares, self.teacher)
         self.t = 0  # the step in hand, from 0
+        self.memory: dict[str, Any] = {}  # what the method keeps between steps, as JSON has it; checkpoints hold it
         self.log = StepLog()
 
     def step(self, t: int) -> dict[str, Any]:
         """Step `t` of the run's method; returns its metrics. Steps count from 0."""
         self.t, self.log = t, StepLog()
         self.method.step(self)
+        if self.teacher is not None:
+            self.teacher.follow(self.policy)
         return self.log.record(t)
 
     def draw(self) -> list[Problem]:
@@ -63,15 +68,17 @@ class Trainer:
         self.log.draws += 1
         return [self.problems[i] for i in chosen]
 
-    def sample(self, problems: Sequence[Problem]) -> Rollouts:
-        """G rollouts y ~ π_θ(· | x) of each problem, [P·G] in problem-major order."""
-        with self.log.time("rollout"):
-            prompts = encode(self.tokenizer, [self.task.student_prompt(problem) for problem in problems])
-            random = self._random("rollout", len(self.log.rollouts), self.policy.device)
-            rollouts = self.sampler.sample(
-                prompts, self.settings.rollouts_per_prompt, self.settings.temperature, random
-            )
-        self.log.rollouts.append(rollouts)
+    def sample(self, problems: Sequence[Problem], count: int | None = None, hinted: bool = False) -> Rollouts:
+        """Rollouts y ~ π_θ(· | x) of each problem in problem-major order: `count`, or G where it is None.
+
+        With `hinted` the policy sees the hint: y ~ π_θ(· | x ⊕ y*).
+        """
+        purpose, drawn = ("hinted", self.log.hinted) if hinted else ("rollout", self.log.rollouts)
+        group = self.settings.rollouts_per_prompt if count is None else count
+        with self.log.time("privileged" if hinted else "rollout"):
+            random = self._random(purpose, len(drawn), self.policy.device)
+            rollouts = self.sampler.sample(self._prompts(problems, hinted), group, self.settings.temperature, random)
+        drawn.append(rollouts)
         return rollouts
 
     def score(self, problems: Sequence[Problem], rollouts: Rollouts) -> Tensor:
@@ -81,15 +88,34 @@ class Trainer:
         self.log.judged.append(judged)
         return judged.rewards
 
-    def demonstrate(self, problems: Sequence[Problem], tries: int) -> Demonstrations:
-        """Correct privileged rollouts of the problems, from `tries` for each; none if the method has no teacher."""
+    def demonstrate(
+        self, problems: Sequence[Problem], tries: int, hinted: bool = True, filtered: bool = True
+    ) -> Demonstrations:
+        """Correct privileged rollouts of the problems, from `tries` for each; none if the method has no teacher.
+
+        Args:
+            hinted: False shows the teacher the plain prompt.
+            filtered: False keeps rollouts that fail as well.
+        """
         if self.teacher is None:
             return NO_DEMONSTRATIONS
         with self.log.time("privileged"):
             random = self._random("privileged", len(self.log.demonstrations), self.teacher.device)
-            demonstrations = self.teacher.demonstrate(list(problems), tries, random)
+            demonstrations = self.teacher.demonstrate(list(problems), tries, random, hinted, filtered)
         self.log.demonstrations.append(demonstrations)
         return demonstrations
+
+    def references(self, problems: Sequence[Problem]) -> Sequences:
+        """y* as the response to x, cut to the longest response: what supervised fine-tuning copies."""
+        end = torch.tensor([self.tokenizer.eos_token_id])
+        whole = [torch.cat([text, end]) for text in encode(self.tokenizer, [problem.hint for problem in problems])]
+        return Sequences(self._prompts(problems), [text[: self.settings.max_response_tokens] for text in whole])
+
+    def hinted(self, problems: Sequence[Problem], plain: Sequences) -> Pairs:
+        """The completions of `plain`, n for each problem, under the student's prompts and under the teacher's."""
+        tries = len(plain) // max(1, len(problems))
+        prompts = [prompt for prompt in self._prompts(problems, hinted=True) for _ in range(tries)]
+        return Pairs(plain, Sequences(prompts, plain.completions))
 
     def updates(self) -> Iterator[Update]:
         """`train.updates_per_batch` optimiser steps on this step's batch; the loop body adds the terms of the loss.
@@ -100,6 +126,10 @@ class Trainer:
         self.sampler.sleep()  # the weights that it holds are about to change
         with self.log.time("update"):
             yield from self.learner.updates(learning_rate(self.settings.optimizer, self.t), self.log.updated)
+
+    def _prompts(self, problems: Sequence[Problem], hinted: bool = False) -> list[Tensor]:
+        ask = self.task.privileged_prompt if hinted else self.task.student_prompt
+        return encode(self.tokenizer, [ask(problem) for problem in problems])
 
     def _random(self, purpose: str, draws: int, device: torch.device) -> torch.Generator:
         """Random numbers of this step; each further draw of a purpose has its own."""

@@ -1,7 +1,7 @@
 """Prompts with their completions, as token ids."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +29,14 @@ class Sequences:
         """All completion tokens in order, [M]."""
         return torch.cat(self.completions) if self.completions else torch.empty(0, dtype=torch.long)
 
+    def __add__(self, other: "Sequences") -> "Sequences":
+        return Sequences(self.prompts + other.prompts, self.completions + other.completions)
+
+    def passed(self, share_prompts: bool = False) -> int:
+        """Tokens that one pass through the network reads; with `share_prompts`, each distinct prompt once."""
+        prompts = self.distinct_prompts()[0] if share_prompts else self.prompts
+        return int(self.lengths.sum()) + sum(map(len, prompts))
+
     def select(self, rows: list[int]) -> "Sequences":
         return Sequences([self.prompts[i] for i in rows], [self.completions[i] for i in rows])
 
@@ -37,7 +45,7 @@ class Sequences:
         starts = self.lengths.cumsum(0) - self.lengths
         return spans(starts[rows], self.lengths[rows])
 
-    def distinct(self, rows: list[int], values: list[float] | None = None) -> tuple[list[int], list[int]]:
+    def distinct(self, rows: list[int], values: Sequence[Hashable] = ()) -> tuple[list[int], list[int]]:
         """The first of each set of `rows` with equal prompt and completion, in order, and the size of each set.
 
         With `values`, one for each of the N sequences, these must be equal as well.

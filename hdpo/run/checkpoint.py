@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hdpo.run.method_state import MEMORY, TEACHER
 from hdpo.run.samples_file import SAMPLES
 from hdpo.system import ranks
 from hdpo.system.errors import UserError
@@ -107,7 +108,7 @@ def _verified(folder: Path, run_hash: str) -> Checkpoint:
         UserError: it belongs to another config, or a file of it is missing, truncated or altered.
     """
     state = read_record(folder / "state.json")
-    stated, files = state.keys() - {"earlier_steps"}, state["files"].keys() - {SAMPLES}
+    stated, files = state.keys() - {"earlier_steps"}, state["files"].keys() - {SAMPLES, MEMORY, TEACHER}
     if stated != {"step", "run_hash", "files"} or files != set(FILES):
         raise UserError(f"{folder}/state.json: does not state step, run hash and the hashes of {', '.join(FILES)}")
     if state["run_hash"] != run_hash:

@@ -19,6 +19,7 @@ from hdpo.model.loading import hub_commit
 from hdpo.plan.memory import require_gpu_memory
 from hdpo.run.checkpoint import EVALS, METRICS, Checkpoint, save_checkpoint
 from hdpo.run.longer import load_newest
+from hdpo.run.method_state import MethodState, restore_method
 from hdpo.run.metrics import MetricsFile
 from hdpo.run.outcomes import read_outcomes, write_outcomes
 from hdpo.run.samples import Samples
@@ -67,6 +68,8 @@ def train_run(run: Run) -> Path:
             at_the_end.callback(lock(state / ".lock", name).release)
         checkpoint = load_newest(run, learner.weights, learner.optimizer)
         round_into(trainer.policy, learner.weights)
+        if checkpoint:
+            restore_method(trainer, checkpoint.folder)
         done, earlier = (checkpoint.step, checkpoint.earlier_steps) if checkpoint else (0, ())
         before = (checkpoint.folder / METRICS).read_bytes() if checkpoint else b""
         metrics = MetricsFile(state / METRICS if ranks.is_main() else Path(os.devnull), before)
@@ -137,9 +140,10 @@ def _announce(run: Run, name: str, checkpoint: Checkpoint | None) -> None:
 
 
 def _save(trainer: Trainer, step: int, evals: list[dict[str, Any]], earlier: Sequence[int]) -> None:
-    run, state, learner = trainer.run, trainer.run.state_folder, trainer.learner
+    run, state, learner, method = trainer.run, trainer.run.state_folder, trainer.learner, MethodState(trainer)
 
     def write(out: Path) -> None:
+        method.write(out)
         for name in _logs(run):
             shutil.copyfile(state / name, out / name)
         _write_evals(trainer, out / EVALS, evals)

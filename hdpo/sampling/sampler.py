@@ -23,6 +23,16 @@ class Rollouts:
     logp: Tensor  # the sampler's own log-prob of each token, [M]
     entropy: Tensor  # of the distribution it drew from, or an unbiased estimate of it, nats, [M]
 
+    def select(self, rows: list[int]) -> "Rollouts":
+        """The rollouts of `rows`, in their order."""
+        index = self.sequences.token_index(rows)
+        return Rollouts(self.sequences.select(rows), self.logp[index], self.entropy[index])
+
+    def __add__(self, other: "Rollouts") -> "Rollouts":
+        """These rollouts, then the others."""
+        joined = torch.cat([self.logp, other.logp]), torch.cat([self.entropy, other.entropy])
+        return Rollouts(self.sequences + other.sequences, *joined)
+
 
 class Sampler:
     """Samples from a model at a temperature; 0 means greedy."""

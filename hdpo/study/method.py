@@ -33,8 +33,13 @@ class Method(Section, ABC):
         """Raise ValueError with one line if the rest of the study does not suit this method."""
 
     @property
-    def teacher_kind(self) -> Literal["drifting", "frozen"] | None:
-        """The teacher that the step asks for: the current weights, the initial weights, or none."""
+    def teacher_kind(self) -> Literal["drifting", "frozen", "ema"] | None:
+        """The teacher that the step asks for: the current weights, the initial ones, their moving average, or none."""
+        return None
+
+    @property
+    def teacher_decay(self) -> float | None:
+        """Decay of the moving average of an `ema` teacher."""
         return None
 
     @property

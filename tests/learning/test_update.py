@@ -79,7 +79,8 @@ def test_equal_rollouts_count_as_often_as_they_were_drawn(make_trainer):
     drawn, index = rollouts.sequences.select(rows), rollouts.sequences.token_index(rows)
     repeated = Rollouts(drawn, rollouts.logp[index], rollouts.entropy[index])
     assert drawn.distinct(list(range(10))) == ([0, 1, 4, 5, 8, 9], [1, 3, 1, 3, 1, 1])
-    twice = Demonstrations(*(part.select([0, 0, 1]) for part in (demonstrations.student, demonstrations.teacher)), 3, 9)
+    both = demonstrations.student, demonstrations.teacher
+    twice = Demonstrations(*(part.select([0, 0, 1]) for part in both), drawn=3, drawn_tokens=9)
     advantages = torch.tensor([[1.0, -2, -2, -2, 0.5, 1.5, 1.5, 1.5, -1, 0.25]])
     found = gradients(trainer, repeated, advantages, twice)
     assert update(trainer, repeated, advantages, twice)["trained_tokens"] == len(index)

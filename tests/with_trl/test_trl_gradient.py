@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("trl.trainer", reason="TRL is not installed; make test-trl")
 
-from hdpo.learning.learner import Update
 from hdpo.learning.teacher import Demonstrations
 from hdpo.learning.trainer import Trainer
+from hdpo.learning.update import Update
 from hdpo.model.sequences import Sequences
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import load_study
