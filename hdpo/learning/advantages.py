@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,3 +35,20 @@ def group_advantages(rewards: Tensor, baseline: str = "leave_one_out", normalize
     variance = (mean_square - mean.square()).clamp_min(0) * count / (count - 1)
     deviation = variance.where(variance > 1e-12, 0).sqrt()  # below this, only rounding is left
     return (difference / (deviation + DEVIATION_EPS)).where(deviation > 0, difference)
+
+
+def pass_at_k_rewards(rewards: Tensor, k: int) -> Tensor:
+    """Rewards r_i for which Σ r_i ∇log π(y_i) estimates ∇pass@k without bias, [P, G], from rewards in {0, 1}.
+
+    With n = G and c successes, a success gets k/n, and a failure (k/n)·ρ with ρ = 1 − C(n−1−c, k−1)/C(n−1, k−1): the
+    chance that k − 1 of the others hold a success (PKPO, arXiv:2505.15201).
+
+    Raises:
+        ValueError: k is not in 1 … G.
+    """
+    n = rewards.shape[1]
+    if not 1 <= k <= n:
+        raise ValueError(f"k: expected 1 to {n}, the rollouts of a prompt, got {k}")
+    chances = [1 - math.comb(n - 1 - c, k - 1) / math.comb(n - 1, k - 1) for c in range(n)]
+    failure = rewards.new_tensor([*chances, 1.0])[rewards.sum(1).long()][:, None]  # [P, 1]; with c = n none fails
+    return k / n * (rewards + (1 - rewards) * failure)

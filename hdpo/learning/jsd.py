@@ -30,15 +30,15 @@ def jsd_k(student_logits: Tensor, logp: Tensor, tokens: Tensor, tail: str = "exa
     vocabulary; M = ½(P + Q). Inside the top k both halves are summed directly. Outside it P is 0, so M = ½Q and
     every token adds ½ Q ln(Q / ½Q) = ½ Q ln 2: the student's outside mass P_rest adds ½·P_rest·ln 2 in all,
     whatever its spread (`tail="exact"`). The paper prints P_rest·ln 2 (`tail="paper"`), which is exact only for
-    KL(P‖M) + KL(Q‖M) without the halves. With k ≥ V this is the full divergence.
+    KL(P‖M) + KL(Q‖M) without the halves; `tail="none"` leaves it out. With k ≥ V this is the full divergence.
     """
-    if tail not in ("exact", "paper"):
-        raise ValueError(f"tail: expected exact or paper, got {tail!r}")
+    if tail not in ("exact", "paper", "none"):
+        raise ValueError(f"tail: expected exact, paper or none, got {tail!r}")
     logq = finite(student_logits.log_softmax(-1).gather(-1, tokens))
     p, q = logp.exp(), logq.exp()
     logm = ((p + q) / 2).clamp_min(1e-38).log()
     inside = (p * (logp - logm) + q * (logq - logm)).sum(-1) / 2
-    if tokens.shape[-1] == student_logits.shape[-1]:
+    if tail == "none" or tokens.shape[-1] == student_logits.shape[-1]:
         return inside
     rest = (1 - q.sum(-1)).clamp_min(0)  # P_rest, the student's mass outside the teacher's top k
     return inside + rest * math.log(2) * (0.5 if tail == "exact" else 1.0)

@@ -8,14 +8,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def clipped_surrogate(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> Tensor:
+def clipped_surrogate(
+    logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float, clip_high: float | None = None
+) -> Tensor:
     """−min(ρA, clip(ρ, 1−ε, 1+ε)A) of each token, [M], with ρ = π_θ/π_old, from log-probs and advantages [M].
 
     The caller sums and divides by the token count of the whole step (token-level loss). There is no reference KL
-    (paper: β = 0).
+    (paper: β = 0). `clip_high` is the ε above 1, if it is another.
     """
     ratio = (logp - old_logp).exp()
-    return -(ratio * advantages).minimum(ratio.clamp(1 - clip, 1 + clip) * advantages)
+    upper = clip if clip_high is None else clip_high
+    return -(ratio * advantages).minimum(ratio.clamp(1 - clip, 1 + upper) * advantages)
+
+
+def cross_entropy(logp: Tensor) -> Tensor:
+    """−log π_θ of each token, [M]: the loss of supervised fine-tuning."""
+    return -logp
 
 
 def truncated_importance(old_logp: Tensor, sampler_logp: Tensor, cap: float) -> Tensor:

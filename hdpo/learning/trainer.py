@@ -23,6 +23,7 @@ from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Rollouts
 from hdpo.study.study import Run
 from hdpo.system import ranks
+from hdpo.system.errors import UserError
 from hdpo.system.rng import draw_prompts, generator
 from hdpo.tasks import Problem
 from hdpo.tasks.scoring import Scorer
@@ -42,6 +43,9 @@ class Trainer:
         self.run, self.method, self.settings = run, run.method, study.train
         self.task = study.task.load(study)
         self.problems = self.task.problems("train")
+        if (self.method.needs_hint or self.method.privileged_draw[0]) and not all(x.hint for x in self.problems):
+            bare = sum(not x.hint for x in self.problems)
+            raise UserError(f"method {self.method.name}: needs hints, and {bare} training problems have none")
         self.tokenizer = load_tokenizer(study.base_path, study.model.revision)
         self.scorer = Scorer(self.task, self.tokenizer)
         self.policy = self._load(is_trained=True)
