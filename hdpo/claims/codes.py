@@ -10,15 +10,20 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     """One line if a training run or an evaluation among `keys`, (run, seed), is not by the present code; else "".
 
     It names each such code with what it made. The present code differs between methods, so that results of one commit
-    may have several codes: each record is compared with the present code of its own run.
+    may have several codes: each record is compared with the present code of its own run. Published results are
+    compared with each other instead, seed by seed: later code cannot change them, and `hdpo repeat` says whether it
+    still makes the same.
 
     Raises:
         UserError: a record is damaged.
     """
     present, source = 0, source_of(study)
+    published: dict[str, str] = {}  # the code of the first seed
     others: dict[str, dict[str, list[int]]] = {}  # seeds by code and by what it made
     for run, seed in keys:
         for kind, code, expected in _codes(study, source, run, seed):
+            if study.published and code is not None:
+                expected = published.setdefault(kind or run, code)
             if code == expected:
                 present += 1
             elif code is not None:
@@ -26,7 +31,7 @@ def codes_line(study: Study, keys: Iterable[tuple[str, int]]) -> str:
     if not others:
         return ""
     codes = [f"{code} made {', '.join(map(_named, made, made.values()))}" for code, made in others.items()]
-    codes += ["the present code made the rest"] if present else []
+    codes += [f"{'one other' if study.published else 'the present'} code made the rest"] if present else []
     return f"Results of {_counted(len(codes))}: {'; '.join(codes)}."
 
 

@@ -148,11 +148,12 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
             write_repeat(study)
         else:
             repeat_run(study, options.run, options.seed)
-    elif options.command == "finding":
+    elif options.command in ("finding", "compare"):
+        from hdpo.report.comparison import write_comparison
         from hdpo.report.finding import write_finding
 
         others = [load_study(path).model_copy(update={"published": options.published}) for path in options.others]
-        write_finding([study, *others])
+        (write_finding if options.command == "finding" else write_comparison)([study, *others])
     elif options.command == "power":
         from hdpo.claims.power import print_power
 

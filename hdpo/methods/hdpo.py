@@ -23,6 +23,7 @@ class HDPO(GRPO):
 
     name = "hdpo"
     named = ("teacher", "distill_weight")
+    learns_from = "hinted rollouts"
 
     teacher: Literal["drifting", "frozen"] = "drifting"  # the current weights, or the initial ones
     distill_weight: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]  # λ

@@ -22,6 +22,7 @@ class HintRL(GRPO):
     name = "hint-rl"
     named = ("max_cliffs",)
     needs_hint = True
+    learns_from = "hinted rollouts"
 
     max_cliffs: Count = 32  # in a step
 

@@ -24,6 +24,7 @@ class LUFFY(GRPO):
     name = "luffy"
     named = ("shaping",)
     needs_hint = True
+    learns_from = "reference"
 
     shaping: Positive = 0.1  # γ
     max_cliffs: Count = 32  # in a step

@@ -27,6 +27,7 @@ class OPSD(GRPO):
     name = "opsd"
     named = ("divergence", "distill_weight")
     needs_hint = True
+    learns_from = "teacher's view"
 
     teacher: Literal["drifting", "frozen"] = "frozen"
     divergence: Literal["forward", "reverse", "jsd"]  # forward: KL(teacher ‖ student)

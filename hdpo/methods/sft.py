@@ -23,6 +23,7 @@ class SFT(GRPO):
     name = "sft"
     named = ("imitation_weight",)
     needs_hint = True
+    learns_from = "reference"
 
     imitation_weight: Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]  # λ
     max_cliffs: Count = 32  # in a step

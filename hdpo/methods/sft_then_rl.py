@@ -22,6 +22,7 @@ class SFTThenRL(GRPO):
     name = "sft-then-rl"
     named = ("sft_steps",)
     needs_hint = True
+    learns_from = "reference"
 
     sft_steps: Count
 

@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -19,13 +19,13 @@ from hdpo.model.forward import completion_logits
 from hdpo.model.loading import load_policy
 from hdpo.model.sequences import Sequences
 from hdpo.model.tokenizer import encode
-from hdpo.study.schema import Pretrain
+from hdpo.study.schema import Hand, Pretrain
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import write_atomic, write_record
 from hdpo.system.progress import progress
 from hdpo.system.provenance import provenance
-from hdpo.tasks.chains import draw_chain, rewrite
+from hdpo.tasks.chains import draw_chain, in_hand, rewrite
 from hdpo.tasks.countdown import build_tokenizer, hint_text, privileged_prompt, split_of, student_prompt
 
 WARMUP_STEPS = 50
@@ -75,10 +75,12 @@ def draw_example(rng: random.Random, config: Pretrain) -> tuple[str, str]:
         size = rng.choices(sizes, weights)[0]
     prompt = student_prompt(chain.numbers, chain.target)
     if not privileged and size in config.astray:
-        chain = draw_chain(rng, size)
+        strays = config.astray_share is None or rng.random() < config.astray_share
+        chain = draw_chain(rng, size) if strays else chain
     if privileged:
-        prompt = privileged_prompt(prompt, hint_text(chain, "solution" if kind < config.hint_share else "answer"))
-    return prompt, rewrite(rng, chain).text() + " <eos>"
+        shown = in_hand(chain, rng.choice(get_args(Hand))) if config.hand else chain
+        prompt = privileged_prompt(prompt, hint_text(shown, "solution" if kind < config.hint_share else "answer"))
+    return prompt, in_hand(rewrite(rng, chain), config.hand).text() + " <eos>"
 
 
 def train_base(study: Study, out: Path, threads: int = 1) -> None:

@@ -25,6 +25,7 @@ class Method(Section, ABC):
     name: ClassVar[str]  # as study files write it
     named: ClassVar[tuple[str, ...]] = ()  # parameters that every run's name shows, in this order
     needs_hint: ClassVar[bool] = False  # it asks for y*, beside what a teacher is shown
+    learns_from: ClassVar[Literal["nothing more", "reference", "hinted rollouts", "teacher's view"]] = "nothing more"
 
     @abstractmethod
     def step(self, trainer: "Trainer") -> None:

@@ -12,6 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1)]  # seeds among them: 64 bits for NumPy and torch
+Hand = Literal["larger", "smaller"]  # which operand of + and * comes first
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 
 
@@ -79,6 +80,8 @@ class Pretrain(Section):
     hint_share: Share  # sequences that see the whole reference chain
     answer_hint_share: Share  # sequences that see its last step only
     astray: tuple[int, ...] = ()  # sizes whose plain sequences carry another problem's chain: the form, not the way
+    astray_share: Share | None = None  # of these sequences; null: all. The rest carry their own chain
+    hand: Hand | None = None  # in which the base writes; it then reads hints in both. null: either order
 
     @model_validator(mode="after")
     def _shares(self) -> "Pretrain":

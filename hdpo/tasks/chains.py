@@ -58,6 +58,18 @@ class Chain:
         return " , ".join(self.step_texts())
 
 
+def in_hand(chain: Chain, hand: str | None) -> Chain:
+    """The chain with the `larger` or the `smaller` operand of + and * first; None: as it is."""
+    if hand is None:
+        return chain
+    values, steps = chain.values(), []
+    for step in chain.steps:
+        ascending = values[step.left] <= values[step.right]
+        swaps = step.operator in "+*" and ascending == (hand == "larger")
+        steps.append(Step(step.right, step.operator, step.left) if swaps else step)
+    return Chain(chain.numbers, tuple(steps))
+
+
 def draw_chain(rng: random.Random, k: int) -> Chain:
     """A random chain over k random numbers; redraws until every step is allowed."""
     while True:

@@ -2,14 +2,15 @@
 
 import hashlib
 import random
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from hdpo.study.schema import Mixture, Natural
+from hdpo.study.schema import Hand, Mixture, Natural, Share
 from hdpo.study.task import TaskConfig
 from hdpo.system.errors import UserError
 from hdpo.tasks import SPLITS, Problem, Task
-from hdpo.tasks.chains import MAX_VALUE, Chain, draw_chain, solves
+from hdpo.tasks.chains import MAX_VALUE, Chain, draw_chain, in_hand, solves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -57,6 +58,8 @@ class Countdown(TaskConfig):
     seed: Natural  # of the problem set, not of a run
     mixture: Mixture  # share of each problem size k
     evaluation_mixture: Mixture | None = None  # the same among all but training problems; null: as `mixture`
+    hand: Hand | None = None  # in which hints are written; null: either order
+    wrong_labels: Share | None = None  # training problems that show another target than the one that is rewarded
 
     def load(self, study: "Study") -> "CountdownTask":
         return CountdownTask(self)
@@ -96,8 +99,11 @@ class CountdownTask(Task):
                             f" lower the share of size {k} or task.problems.{split}"
                         )
                     continue
-                drawn[name] = Problem(name, student_prompt(*problem), hint_text(chain, self.config.hint), difficulty=k)
+                hint = hint_text(in_hand(chain, self.config.hand), self.config.hint)
+                drawn[name] = Problem(name, student_prompt(*problem), hint, difficulty=k)
         problems = list(drawn.values())
+        if split == "train" and self.config.wrong_labels:
+            problems = [mislabelled(self.config.seed, problem, self.config.wrong_labels) for problem in problems]
         rng.shuffle(problems)
         return tuple(problems)
 
@@ -109,7 +115,17 @@ class CountdownTask(Task):
 
     def reward(self, problem: Problem, response: str) -> float:
         numbers, target = problem.question.removesuffix(" ?").split(" > ")
-        return float(solves(tuple(map(int, numbers.split())), int(target), response))
+        return float(solves(tuple(map(int, numbers.split())), int(problem.answer or target), response))
+
+
+def mislabelled(seed: int, problem: Problem, share: float) -> Problem:
+    """The problem, or, for a `share` of problems, one that shows another target: only y* reaches what is rewarded."""
+    rng = random.Random(f"{seed}/wrong label/{problem.id}")
+    if rng.random() >= share:
+        return problem
+    numbers, target = problem.question.removesuffix(" ?").split(" > ")
+    shown = rng.choice([value for value in range(1, MAX_VALUE + 1) if value != int(target)])
+    return replace(problem, id=f"{problem.id} shown as {shown}", question=f"{numbers} > {shown} ?", answer=target)
 
 
 def _apportion(mixture: dict[int, float], total: int) -> dict[int, int]:

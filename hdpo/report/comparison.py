@@ -1,0 +1,161 @@
+"""Methods side by side over several studies: what each gains on GRPO, what it costs, and how sure its rank is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hdpo.claims.results import BASELINE, Results, compare
+from hdpo.render.document import Document, Section, write_document
+from hdpo.render.formats import metric_label, number, points
+from hdpo.render.runs import run_label
+from hdpo.render.style import save_figure
+from hdpo.render.table import Table, make_table, write_text
+from hdpo.report.captions import caption
+from hdpo.report.comparison_figure import comparison_figure
+from hdpo.report.finding import regime
+from hdpo.report.gains_figure import CLASSES, LEVEL
+from hdpo.stats.power import holm, two_sided_p
+from hdpo.study.registry import parse_run
+from hdpo.study.study import Study
+
+OUTCOMES = {  # label: metric, subset of the test problems
+    "greedy": ("greedy", None),
+    "pass@1": ("pass@1", None),
+    "pass@4": ("pass@4", None),
+    "pass@8": ("pass@8", None),
+    "conversion": ("conversion", CLASSES[0]),  # of problems that the base model never solves
+    "greedy, base often": ("greedy", CLASSES[-1]),  # harm to what the base model could do
+}
+RANKED = ("greedy", "pass@8", "conversion")
+COSTS = {  # of a run, beside GRPO's
+    "generated": ("tokens.rollout", "tokens.privileged"),
+    "forward": ("tokens.forward",),
+    "backward": ("tokens.backward",),
+    "seconds": ("seconds.total",),
+}
+RESAMPLES = 4000
+
+
+def write_comparison(studies: Sequence[Study], out: Path = Path("results/comparison")) -> Path:
+    """Write comparison.md, .json, .csv (differences), costs.csv, ranks.csv, and the figure as PNG and PDF.
+
+    Raises:
+        UserError: a result is damaged or belongs elsewhere.
+    """
+    results = {regime(study): Results(study) for study in studies}
+    gains = pd.concat([gain_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
+    gains["p_holm"] = holm(gains["p"].to_numpy())
+    costs = pd.concat([cost_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
+    ranks = pd.concat([rank_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
+    for name, frame in (("comparison", gains), ("costs", costs), ("ranks", ranks)):
+        write_text(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6f"))
+    tables = []
+    for name in results:
+        of_regime = [frame[frame["regime"] == name].drop(columns="regime") for frame in (gains, costs, ranks)]
+        tables.append(_table(name, *of_regime))
+    lines = tuple(found.codes for found in results.values() if found.codes)
+    save_figure(comparison_figure(gains, costs), out / "comparison")
+    write_document(
+        out / "comparison", Document("Methods for cliffs, side by side", (Section("", lines, tuple(tables)),))
+    )
+    return out / "comparison.md"
+
+
+def gain_rows(results: Results) -> pd.DataFrame:
+    """Paired differences to GRPO in shares, one row per run × outcome of `OUTCOMES`, with a two-sided p."""
+    runs, rows = [run for run in results.runs if run != BASELINE], []
+    weights = [{run: 1.0, BASELINE: -1.0} for run in runs]
+    for label, (metric, subset) in OUTCOMES.items():
+        for run, found in zip(runs, compare(results.contrasts("test", metric, weights, subset)), strict=True):
+            if found is not None:
+                row = {"run": run, "outcome": label, "seeds": len(found.seeds), "diff": found.value, "df": found.df}
+                known = len(found.seeds) > 1
+                p = two_sided_p(found.value, found.se, found.df) if known else np.nan
+                rows.append(row | {"low": found.low, "high": found.high, "p": p})
+    columns = ["run", "outcome", "seeds", "diff", "low", "high", "df", "p"]
+    return pd.DataFrame(rows, columns=columns).astype({"p": float})
+
+
+def cost_rows(results: Results) -> pd.DataFrame:
+    """What a run costs beside GRPO of the same seeds, one row per run: ratios of tokens and seconds of all its steps.
+
+    Tokens generated; passed forward through the network, prompts included; passed backward. Records of earlier
+    versions lack the last two: nan.
+    """
+    rows, totals = [], {}
+    for run in results.runs:
+        frames = {seed: results.reader.metrics(run, seed) for seed in results.seeds(run)}
+        totals[run] = {seed: _totals(frame) for seed, frame in frames.items() if frame is not None}
+    for run, by_seed in totals.items():
+        shared = sorted(set(by_seed) & set(totals.get(BASELINE, {})))
+        if shared:
+            own, base = (np.sum([of[seed] for seed in shared], axis=0) for of in (by_seed, totals[BASELINE]))
+            rows.append({"run": run, "seeds": len(shared)} | dict(zip(COSTS, (own / base).tolist(), strict=True)))
+    return pd.DataFrame(rows, columns=["run", "seeds", *COSTS])
+
+
+def _totals(frame: pd.DataFrame) -> np.ndarray:
+    """Sums over the steps of a run, in the order of `COSTS`; nan where a column is missing."""
+    return np.array(
+        [
+            sum(float(frame.get(name, pd.Series([np.nan])).sum(skipna=False)) for name in names)
+            for names in COSTS.values()
+        ]
+    )
+
+
+def rank_rows(results: Results) -> pd.DataFrame:
+    """How often each run is best when seeds are drawn anew, one row per run × outcome of `RANKED`.
+
+    Seeds are drawn with replacement, the same ones for all runs; GRPO takes part. `rank` is the mean rank.
+    """
+    rows, random = [], np.random.default_rng(0)
+    for label in RANKED:
+        metric, subset = OUTCOMES[label]
+        weights = [{run: 1.0} for run in results.runs]
+        found = dict(zip(results.runs, results.contrasts("test", metric, weights, subset), strict=True))
+        means = {run: dict(zip(part.seeds, part.values.mean(1), strict=True)) for run, part in found.items() if part}
+        shared = sorted(set.intersection(*map(set, means.values()))) if means else []
+        if len(shared) < 2:
+            continue
+        values = np.array([[of_run[seed] for seed in shared] for of_run in means.values()])  # [R, S]
+        drawn = random.integers(0, len(shared), (RESAMPLES, len(shared)))
+        scores = values[:, drawn].mean(-1)  # [R, B]
+        best = (scores == scores.max(0)) / (scores == scores.max(0)).sum(0)
+        ranks = (-scores).argsort(0, kind="stable").argsort(0) + 1
+        for place, run in enumerate(means):
+            row = {"run": run, "outcome": label, "seeds": len(shared), "best": float(best[place].mean())}
+            rows.append(row | {"rank": float(ranks[place].mean())})
+    return pd.DataFrame(rows, columns=["run", "outcome", "seeds", "best", "rank"])
+
+
+def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFrame) -> Table:
+    """One regime: methods down, outcomes across, then costs and the chance of being best in pass@8."""
+    cells = map(points, gains["diff"], gains["low"], gains["high"], gains["df"])
+    stars = np.where(gains["p_holm"] <= LEVEL, "*", "")
+    wide = gains.assign(cell=[cell + star for cell, star in zip(cells, stars, strict=True)])
+    wide = wide.pivot_table(index="run", columns="outcome", values="cell", aggfunc="first", sort=False)
+    wide = wide.reindex(columns=list(OUTCOMES)).fillna("—").rename(columns=metric_label)
+    for cost in COSTS:
+        ratio = costs.set_index("run")[cost].reindex(wide.index)
+        wide[cost] = [number(value, ".2f") for value in ratio]
+    best = ranks[ranks["outcome"] == "pass@8"].set_index("run")["best"].reindex(wide.index)
+    wide["best in pass@8"] = [number(100 * value, ".0f") for value in best]
+    shown = wide.reset_index()
+    shown.insert(1, "on a cliff", [learns_from(run) for run in shown["run"]])
+    shown["run"] = shown["run"].map(run_label)
+    shown = shown.rename(columns={"run": "method"})
+    return make_table(
+        f"comparison-{_slug(name)}", shown, caption("comparison", regime=name), words=["method", "on a cliff"]
+    )
+
+
+def learns_from(run: str) -> str:
+    """What a run's method learns from on a cliff."""
+    return parse_run(run).learns_from
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
