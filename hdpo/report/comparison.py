@@ -56,7 +56,7 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
         of_regime = [frame[frame["regime"] == name].drop(columns="regime") for frame in (gains, costs, ranks)]
         tables.append(_table(name, *of_regime))
     lines = tuple(found.codes for found in results.values() if found.codes)
-    save_figure(comparison_figure(gains, costs), out / "comparison")
+    save_figure(comparison_figure(gains, costs, list(results)), out / "comparison")
     write_document(
         out / "comparison", Document("Methods for cliffs, side by side", (Section("", lines, tuple(tables)),))
     )

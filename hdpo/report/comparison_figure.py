@@ -16,15 +16,14 @@ COLORS = {
 }
 
 
-def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame) -> Figure:
+def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
     """Differences to GRPO in points with 95 % intervals: pass@8 up, greedy accuracy to the right, a panel per regime.
 
     The area of a marker is the number of tokens generated beside GRPO's; its colour says what a cliff is learned from.
     """
     use_style()
-    names = list(dict.fromkeys(gains["regime"]))
-    figure, axes = plt.subplots(1, len(names), figsize=(PAGE_WIDTH, 3.6), squeeze=False)
-    for name, axis in zip(names, axes[0], strict=True):
+    figure, axes = plt.subplots(1, len(regimes), figsize=(PAGE_WIDTH, 3.6), squeeze=False)
+    for name, axis in zip(regimes, axes[0], strict=True):
         part = gains[gains["regime"] == name].set_index("run")
         x, y = (100 * part[part["outcome"] == metric][["diff", "low", "high"]] for metric in ("greedy", "pass@8"))
         cost = costs[costs["regime"] == name].set_index("run")["generated"]

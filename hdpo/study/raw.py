@@ -1,9 +1,10 @@
-"""What happens to a study file before it is validated: its old form is refused, its places are found."""
+"""A study file before it is validated: read on top of what it extends, an old form refused, its places found."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+from hdpo.study.plain_yaml import read_yaml
 from hdpo.system.errors import UserError
 
 KEYS = {
@@ -12,6 +13,38 @@ KEYS = {
 }
 PLACES = {"model": ("path",), "task": ("path", "templates"), "files": ("train", "test")}
 TRAIN_KEYS = ("clip", "importance_cap", "baseline", "normalize_advantages")
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """A study file's content, on top of that of the file that its key `extends` names, beside it.
+
+    Within a section, each key replaces the extended file's key as a whole; so does the list of methods.
+
+    Raises:
+        UserError: a file cannot be read, is no mapping, or extends one that extends another.
+    """
+    raw = _mapping(path)
+    place = raw.pop("extends", None)
+    if place is None:
+        return raw
+    if not isinstance(place, str) or not place:
+        raise UserError(f"config {path}: extends: expected the name of a study file beside this one")
+    base = _mapping(path.parent / place)
+    if "extends" in base:
+        raise UserError(f"config {path}: extends: {place} extends another file itself; name that one, or write it out")
+    for key, value in raw.items():
+        section = base.get(key)
+        base[key] = section | value if isinstance(section, dict) and isinstance(value, dict) else value
+    return base
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
+    refuse_old_form(path, raw)
+    find_places(raw, path)
+    return raw
 
 
 def refuse_old_form(path: str | Path, raw: dict[str, Any]) -> None:

@@ -7,8 +7,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_serializer, f
 
 from hdpo.study.identity import base_code, content_hash, evaluation_code, files_hash, training_code, weights_hash
 from hdpo.study.method import Method
-from hdpo.study.plain_yaml import read_yaml
-from hdpo.study.raw import find_places, refuse_old_form
+from hdpo.study.raw import read_study
 from hdpo.study.registry import expand, parse_run, task_class
 from hdpo.study.schema import (
     Count,
@@ -235,11 +234,7 @@ def load_study(path: str | Path) -> Study:
     Raises:
         UserError: missing file, not YAML, unknown key, wrong type, impossible value; names the key.
     """
-    raw = read_yaml(path)
-    if not isinstance(raw, dict):
-        raise UserError(f"config {path}: expected a mapping of sections, as in config/small.yaml")
-    refuse_old_form(path, raw)
-    find_places(raw, Path(path))
+    raw = read_study(Path(path))
     try:
         return Study.model_validate(as_tuples(raw))
     except ValidationError as error:

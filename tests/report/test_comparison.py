@@ -1,0 +1,80 @@
+"""Methods side by side and their tuning, on a made-up study: numbers by hand, and what is left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hdpo.claims.results import Results
+from hdpo.report.comparison import COSTS, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
+from hdpo.report.tuning import tuning_frame, write_tuning
+from helpers.synthetic import make_results, make_study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study with a planted effect that grows with λ; one run lacks a seed."""
+    return make_results(tmp_path_factory.mktemp("made"), 0.02, (("hdpo-frozen-1", 2),))
+
+
+def test_gains_are_paired_differences(results):
+    found = gain_rows(results).set_index(["run", "outcome"])
+    scores = results.scores("test", "pass@8")
+    by_seed = [np.mean(scores["hdpo-drifting-1"][seed] - scores["grpo"][seed]) for seed in (1, 2, 3)]
+    assert found.loc[("hdpo-drifting-1", "pass@8"), "diff"] == pytest.approx(np.mean(by_seed))
+    assert set(found.index.get_level_values("outcome")) == set(OUTCOMES)
+    assert "grpo" not in found.index.get_level_values("run")
+    assert found.loc[("hdpo-frozen-1", "greedy"), "seeds"] == 2
+
+
+def test_costs_are_ratios_of_whole_runs_on_the_same_seeds(results):
+    found = cost_rows(results).set_index("run")
+    assert found.loc["grpo", ["generated", "seconds"]].tolist() == [1.0, 1.0]
+    metrics = [results.reader.metrics("hdpo-frozen-1", seed) for seed in (1, 3)]
+    privileged = sum(frame["tokens.privileged"].sum() for frame in metrics)
+    steps = sum(map(len, metrics))
+    assert found.loc["hdpo-frozen-1", "generated"] == pytest.approx(1 + privileged / (1000 * steps))
+    assert found[["forward", "backward"]].isna().all(axis=None)  # not in the records of earlier versions
+    assert list(found.columns) == ["seeds", *COSTS]
+
+
+def test_the_chance_of_being_best_adds_up_and_follows_the_effect(results):
+    found = rank_rows(results)
+    for _, part in found.groupby("outcome"):
+        assert part["best"].sum() == pytest.approx(1) and set(part["seeds"]) == {2}  # the seeds that all share
+        ranks = part["rank"].sum()
+        assert ranks == pytest.approx(len(part) * (len(part) + 1) / 2)
+    pass8 = found[found["outcome"] == "pass@8"].set_index("run")["best"]
+    assert pass8.idxmax() == "hdpo-drifting-1" and pass8["grpo"] == 0
+
+
+def test_everything_is_written_twice_alike(results):
+    out = write_comparison([results.study]).parent
+    before = {path: path.read_bytes() for path in sorted(out.iterdir())}
+    tables, figure = ("comparison.csv", "costs.csv", "ranks.csv", "comparison.json", "comparison.md"), ("pdf", "png")
+    assert {path.name for path in before} == {*tables, *(f"comparison.{kind}" for kind in figure)}
+    write_comparison([results.study])
+    assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before
+    assert "hinted rollouts" in (out / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_the_rule_chooses_one_value_of_each_method_from_validation_problems(results):
+    frame = tuning_frame(results)
+    assert frame.groupby("family")["chosen"].sum().to_dict() == {"hdpo-drifting": 1, "hdpo-frozen": 1}
+    scores = results.scores("last", "greedy")
+    by_seed = [np.mean(scores["hdpo-drifting-1"][seed] - scores["grpo"][seed]) for seed in (1, 2, 3)]
+    row = frame.set_index("run").loc["hdpo-drifting-1"]
+    assert row["greedy"] == pytest.approx(np.mean(by_seed)) and row["mean"] == pytest.approx(
+        (row["greedy"] + row["pass@8"]) / 2
+    )
+    best = frame.loc[frame.groupby("family")["mean"].idxmax(), "run"]
+    assert set(frame[frame["chosen"]]["run"]) == set(best)
+    assert pd.read_csv(write_tuning(results.study).with_suffix(".csv"))["chosen"].sum() == 2
+
+
+def test_a_study_that_is_not_run_has_empty_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = make_study(tmp_path)
+    empty = Results(study)
+    assert gain_rows(empty).empty and cost_rows(empty).empty and rank_rows(empty).empty and tuning_frame(empty).empty
+    write_comparison([study])
+    write_tuning(study)
