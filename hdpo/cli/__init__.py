@@ -127,6 +127,10 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
         from hdpo.run.evaluate import evaluate_test
 
         evaluate_test(study, options.run, options.seed)
+    elif options.command == "cliffs":
+        from hdpo.run.cliffs import print_cliffs
+
+        print_cliffs(study, options.problems, options.tries)
     elif options.command == "prompts":
         from hdpo.tasks.survey import print_prompts
 
