@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hdpo.claims.sources import source_of
-from hdpo.run.outcomes import DETAILS
+from hdpo.run.outcomes import DETAILS, test_split
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
@@ -84,6 +84,12 @@ class Reader:
         found = self._evaluated("test", run, seed, {"test": self.study.evaluate.test_samples})
         return found["test"] if found else None
 
+    def heated(self, run: str, seed: int, temperature: float) -> Counted | None:
+        """As `final`, at one of `evaluate.temperatures`."""
+        split = test_split(temperature)
+        found = self._evaluated("test", run, seed, {split: self.study.evaluate.test_samples})
+        return found[split] if found else None
+
     def start(self) -> dict[str, Counted] | None:
         """Outcomes of the base model, which is step 0 of every run, by split (`TRAINING_SPLITS`)."""
         return self._evaluated("test", BASE_RUN, 0, dict.fromkeys(TRAINING_SPLITS, self.study.evaluate.samples))
@@ -143,7 +149,8 @@ class Reader:
             return None
         path, table = found
         parts = {split: table.filter(pc.equal(table["split"], split)) for split in samples}
-        return {split: _outcomes(path, parts[split], self.problems[split][0], n) for split, n in samples.items()}
+        ids = {split: self.problems[split.split()[0]][0] for split in samples}
+        return {split: _outcomes(path, parts[split], ids[split], n) for split, n in samples.items()}
 
     def _table(self, kind: str, run: str, seed: int, samples: dict[str, int]) -> tuple[Path, pa.Table] | None:
         """Outcomes, once what they state says that they belong here; `samples` of a problem by split."""
@@ -160,7 +167,7 @@ class Reader:
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", run_hash, expected)
         for split, n in samples.items():
-            _same(path, f"{split} problem set", problems.get(split), self.problems[split][1])
+            _same(path, f"{split} problem set", problems.get(split), self.problems[split.split()[0]][1])
             _same(path, "number of samples per problem", drawn.get(split), n)
         return path, table
 

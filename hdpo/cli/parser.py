@@ -9,6 +9,7 @@ STAGES = {
     "summary": ("hdpo.claims.results", "write_summary", "means, differences and intervals of all finished runs"),
     "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
     "gains": ("hdpo.report.gains", "write_gains", "where gains come from: by size, and by what the base model solves"),
+    "temperatures": ("hdpo.report.temperatures", "write_temperatures", "each run beside GRPO at the run's own entropy"),
     "tune": ("hdpo.report.tuning", "write_tuning", "each method's main parameter by one rule, on validation problems"),
     "tables": ("hdpo.report.tables", "write_tables", "tables as CSV, Markdown and LaTeX"),
     "figures": ("hdpo.report.figures", "write_figures", "figures as PNG and PDF"),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.run.outcomes import read_outcomes, write_outcomes
+from hdpo.run.outcomes import read_outcomes, test_split, write_outcomes
 from hdpo.run.score import evaluate, evaluate_splits, try_again
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Sampler
@@ -50,13 +50,17 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
         else:
             rows = _test(study, scorer, sampler, seed, model.device, study.train.steps)
             _try_conversion(study, scorer, sampler, seed, model.device, rows)
+        for temperature in study.evaluate.temperatures:
+            step = 0 if name == BASE_RUN else study.train.steps
+            rows += _test(study, scorer, sampler, seed, model.device, step, temperature=temperature)
     out = study.root / "eval" / name / f"seed{seed}.parquet"
     if not ranks.is_main():
         return out
-    samples = {"test": study.evaluate.test_samples}
+    splits = ["test", *map(test_split, study.evaluate.temperatures)]
+    samples = dict.fromkeys(splits, study.evaluate.test_samples)
     if name == BASE_RUN:
         samples |= dict.fromkeys(TRAINING_SPLITS, study.evaluate.samples)
-    hashes = {split: problem_set_hash(task.problems(split)) for split in samples}
+    hashes = {split: problem_set_hash(task.problems(split.split()[0])) for split in samples}
     metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
     write_outcomes(out, rows, metadata)
     cost = {"seconds": round(time.perf_counter() - began, 1), "config": study.model_dump(mode="json")}
@@ -72,11 +76,14 @@ def _test(
     device: torch.device,
     step: int,
     tries: int | None = None,
+    temperature: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Outcomes on the test problems, from `tries` samples of each or as many as the study says."""
-    samples, random = tries or study.evaluate.test_samples, generator(seed, "test", device=device)
-    rows = evaluate(scorer, sampler, scorer.task.problems("test"), samples, study.train.temperature, random)
-    return [{"step": step, "split": "test"} | row for row in rows]
+    """Outcomes on the test problems, from `tries` samples of each or as many as the study says, at its temperature."""
+    split = "test" if temperature is None else test_split(temperature)
+    samples, random = tries or study.evaluate.test_samples, generator(seed, split, device=device)
+    heat = study.train.temperature if temperature is None else temperature
+    rows = evaluate(scorer, sampler, scorer.task.problems("test"), samples, heat, random)
+    return [{"step": step, "split": split} | row for row in rows]
 
 
 def _try_conversion(

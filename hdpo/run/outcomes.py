@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 DETAILS = ("distinct", "echoes", "length", "entropy")
 
 
+def test_split(temperature: float) -> str:
+    """What outcomes call the test problems at another temperature than the training's."""
+    return f"test at {temperature:g}"
+
+
 def schema() -> "pa.Schema":
     """The columns and types of an outcomes file. `step` counts the training steps of the evaluated weights."""
     import pyarrow as pa

@@ -125,6 +125,7 @@ class Evaluate(Section):
     test_samples: Count  # n per problem at the end
     conversion_samples: Count | None = None  # tries at the end on problems that the base never solves in as many
     ks: tuple[Count, ...] = (1, 4, 8)
+    temperatures: tuple[Positive, ...] = ()  # at which the final weights are tested too, beside the training's
 
     @model_validator(mode="after")
     def _enough(self) -> "Evaluate":
