@@ -100,7 +100,9 @@ def build_parser() -> argparse.ArgumentParser:
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--published", action="store_true", help=PUBLISHED)
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim of the paper fails or is not run")
-    finding = command("finding", "verdicts and effects of several studies side by side, and the lead figure")
+    finding = command(
+        "finding", "verdicts and effects of several studies side by side, the lead figure, and a page to try it"
+    )
     finding.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
     finding.add_argument("--published", action="store_true", help=PUBLISHED)
     compared = command("compare", "methods side by side: gains on GRPO, costs and ranks, over several studies")

@@ -25,6 +25,7 @@ from hdpo.render.table import Table, make_table, to_markdown, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains import gain_frame, with_holm
 from hdpo.report.gains_figure import ALL, LEVEL
+from hdpo.report.playground import write_playground
 from hdpo.stats.paired import Estimates
 from hdpo.study.study import Study
 
@@ -38,7 +39,8 @@ TEACHERS = (("drifting", "-"), ("frozen", "--"))
 
 
 def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
-    """Write finding.md, .json, .csv (verdicts), effects.csv, lead.md (for the README), and the figure as PNG and PDF.
+    """Write finding.md, .json, .csv (verdicts), effects.csv, lead.md (for the README), the figure as PNG and PDF, and
+    the page to try it, playground.html.
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.
@@ -54,6 +56,7 @@ def write_finding(studies: Sequence[Study], out: Path = Path("results/finding"))
     write_text(out / "finding.csv", verdicts.to_csv(index=False))
     write_text(out / "effects.csv", effects.to_csv(index=False, float_format="%.6f"))
     save_figure(finding_figure(effects), out / "finding")
+    write_playground(results, out / "playground.html")
     write_document(out / "finding", Document("The finding", tuple(sections)))
     print(*lead, sep="\n")
     return out / "finding.md"

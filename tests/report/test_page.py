@@ -5,8 +5,6 @@ import html
 import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,11 +16,10 @@ from hdpo.report.environment import csp_hash
 from hdpo.report.web_page import embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
+from helpers.pages import BROWSER, Elements, browse, contrast
 from helpers.reported_study import verdicts, write_audit_page, write_record, write_theory_table
 from helpers.synthetic import make_study
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 HOSTILE = "<script>document.title='bad'</script><img src=x onerror=alert(1)>\"'&"
 
 
@@ -44,30 +41,6 @@ def study(finished, enter_copy):
 @pytest.fixture(scope="module")
 def page(finished) -> str:
     return (finished / "results" / "tiny" / "summary.html").read_text(encoding="utf-8")
-
-
-class Elements(HTMLParser):
-    """Start tags with their attributes, in order, and whether all tags close properly."""
-
-    VOID = ("meta", "link", "img", "br", "input", "hr")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 # The file.
@@ -123,18 +96,6 @@ def test_colours_have_the_contrast_that_wcag_aa_asks_for(page):
         assert len(pairs) == 10
         for front, back in pairs:
             assert contrast(colours[front], colours[back]) >= 4.5, (front, back)
-
-
-def contrast(first: str, second: str) -> float:
-    """Ratio of relative luminances, WCAG 2."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(first), luminance(second)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_data_are_text_whatever_they_hold(study):
@@ -217,15 +178,6 @@ addEventListener("load", () => setTimeout(() => {
 }, 50));
 </script>
 """
-
-
-def browse(url: str, tmp_path: Path) -> tuple[str, str]:
-    """The page's document after its scripts ran, and what the browser's console said."""
-    profile = tmp_path / "profile"
-    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", "--enable-logging=stderr", "--virtual-time-budget=4000"]
-    done = subprocess.run([*command, "--dump-dom", url], capture_output=True, text=True, timeout=120)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout, "\n".join(console)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
