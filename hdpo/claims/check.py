@@ -23,7 +23,7 @@ from hdpo.claims.claims import (
 )
 from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
 from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
-from hdpo.claims.registration import departures, load_registration
+from hdpo.claims.registration import departures, plan_of
 from hdpo.claims.reported import reported_contrasts, reported_facts, reported_scores
 from hdpo.claims.results import Comparison, Contrast, Results, compare, metric_names, summarise
 from hdpo.render.document import Document, Section, document_markdown
@@ -58,7 +58,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     reference = compare_with_reference(study, summarise(results))
     counts = count_verdicts(claims, verdicts["verdict"])
     counted = " ".join(counts_line(kind, found) for kind, found in counts.items())
-    plan, departed = load_registration(), departures(study)
+    planned, departed = plan_of(study), departures(study)
     numbers = verdicts.drop(columns="data")
     shown = numbers.assign(verdict=[verdict_text(*row) for row in zip(numbers["verdict"], numbers["MDE"], strict=True)])
     compared = [make_table("reference", reference)] if len(reference) else []
@@ -66,7 +66,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     sections = (
         Section("", (counted,), (make_table("claims", shown, words=shown.columns),)),
         Section("", (READING, *([results.codes] if results.codes else []))),
-        *([Section("Against the plan", tuple(departed) or (KEPT,))] if study.name in plan.studies else []),
+        *([Section("Against the plan", tuple(departed) or (KEPT,))] if planned else []),
         Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
         Section("Against the committed reference run", (compared_by,), tuple(compared)),
     )

@@ -1,8 +1,10 @@
-"""The plan of the reference study, committed before its runs, and what departs from it.
+"""Plans of studies, committed before their runs, and what departs from them.
 
-`hdpo/paper/plan.yaml` holds the plan as data, and paper/preregistration.md says it in words. Records of runs and the
-history of the repository show whether it was kept.
+Each file `hdpo/paper/plan*.yaml` holds a plan as data, and paper/preregistration.md says it in words. Records of runs
+and the history of the repository show whether it was kept.
 """
+
+from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
@@ -17,7 +19,7 @@ from hdpo.system.errors import UserError
 from hdpo.system.files import sha256
 from hdpo.system.provenance import git
 
-PLAN = PAPER / "plan.yaml"
+PLANS = PAPER  # the folder of plan*.yaml
 
 
 class Planned(Section):
@@ -31,23 +33,33 @@ class Registration(Section):
     """The plan: what runs, by which rules, and what departed from it since."""
 
     studies: dict[str, Planned]
-    claims: str  # SHA-256 of claims.yaml, which holds contrasts and rules
+    claims: str | None = None  # SHA-256 of claims.yaml, where contrasts and rules stand in it
     deviations: tuple[str, ...] = ()  # date and reason each; the only part that may grow
 
 
-def load_registration(text: str | None = None) -> Registration:
-    """The plan of this version, or the one in `text`.
+def read_plan(path: Path, text: str | None = None) -> Registration:
+    """The plan in a file, or in `text`, which an earlier version of the file held.
 
     Raises:
-        UserError: missing, or not a plan.
+        UserError: it cannot be read, or is not a plan.
     """
     try:
-        text = PLAN.read_text(encoding="utf-8") if text is None else text
+        text = path.read_text(encoding="utf-8") if text is None else text
         return Registration.model_validate(as_tuples(yaml.safe_load(text)))
     except OSError as error:
-        raise UserError(f"{PLAN}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, ValidationError) as error:
-        raise UserError(f"{PLAN}: not a plan ({' '.join(str(error).split())[:160]})") from error
+        raise UserError(f"{path}: not a plan ({' '.join(str(error).split())[:160]})") from error
+
+
+def plan_of(study: Study) -> tuple[Path, Registration] | None:
+    """The plan that names the study, and its file; None if there is none.
+
+    Raises:
+        UserError: a plan is damaged.
+    """
+    plans = ((path, read_plan(path)) for path in sorted(PLANS.glob("plan*.yaml")))
+    return next(((path, plan) for path, plan in plans if study.name in plan.studies), None)
 
 
 def runs_hash(study: Study) -> str:
@@ -65,13 +77,14 @@ def departures(study: Study) -> list[str]:
     Raises:
         UserError: the plan or a record is damaged.
     """
-    plan = load_registration()
-    if study.name not in plan.studies:
+    planned = plan_of(study)
+    if planned is None:
         return []
+    path, plan = planned
     found = [f"Noted in the plan: {deviation}" for deviation in plan.deviations]
     if plan.studies[study.name].runs != runs_hash(study):
         found.append("The study's runs are not the planned ones: its file or its data have changed since.")
-    if plan.claims != sha256(CLAIMS):
+    if plan.claims not in (None, sha256(CLAIMS)):
         found.append("claims.yaml is not the planned one.")
     source = source_of(study)
     made: dict[tuple[str | None, bool | None], list[str]] = {}
@@ -80,21 +93,21 @@ def departures(study: Study) -> list[str]:
             if known := source.record("training", run, seed):
                 record = known[1]
                 made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
-    return found + _history(plan, made)
+    return found + _history(path, plan, made)
 
 
-def _history(plan: Registration, made: dict[tuple[str | None, bool | None], list[str]]) -> list[str]:
+def _history(path: Path, plan: Registration, made: dict[tuple[str | None, bool | None], list[str]]) -> list[str]:
     """Departures that the repository shows; `made` holds runs by commit and by whether the tree was dirty."""
-    folder = PLAN.parent
-    first = (git("log", "--diff-filter=A", "--format=%H", "--", PLAN.name, folder=folder) or "").split()[-1:]
+    folder = path.parent
+    first = (git("log", "--diff-filter=A", "--format=%H", "--", path.name, folder=folder) or "").split()[-1:]
     if not first:
         return (
             ["The history is not at hand: whether the plan is older than the runs cannot be seen here."] if made else []
         )
-    then = load_registration(git("show", f"{first[0]}:./{PLAN.name}", folder=folder))
+    then = read_plan(path, git("show", f"{first[0]}:./{path.name}", folder=folder))
     found = []
     if plan.model_copy(update={"deviations": ()}) != then.model_copy(update={"deviations": ()}):
-        found.append("plan.yaml has changed in more than its deviations since it was committed.")
+        found.append(f"{path.name} has changed in more than its deviations since it was committed.")
     for (commit, dirty), runs in made.items():
         known = commit and git("cat-file", "-t", commit, folder=folder) == "commit"
         shown = runs[0] if len(runs) == 1 else f"{len(runs)} runs, such as {runs[0]}"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hdpo.claims.check import check_claims, claim_contrasts
 from hdpo.claims.claims import Direction, claims_of, direction_verdict, load_claims
-from hdpo.claims.registration import load_registration
+from hdpo.claims.registration import plan_of
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_intervals
 from hdpo.claims.sources import REFERENCE
@@ -64,8 +64,8 @@ def write_finding(studies: Sequence[Study], out: Path = Path("results/finding"))
 
 def regime(study: Study) -> str:
     """The regime of a planned study in words; the name of any other."""
-    planned = load_registration().studies.get(study.name)
-    return planned.regime if planned else study.name
+    planned = plan_of(study)
+    return planned[1].studies[study.name].regime if planned else study.name
 
 
 def verdict_frame(results: dict[str, Results]) -> pd.DataFrame:

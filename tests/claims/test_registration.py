@@ -7,7 +7,7 @@ import yaml
 
 from hdpo.claims import registration
 from hdpo.claims.claims import CLAIMS
-from hdpo.claims.registration import departures, load_registration, runs_hash
+from hdpo.claims.registration import departures, plan_of, read_plan, runs_hash
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from hdpo.system.files import sha256
@@ -43,7 +43,7 @@ def planned(study, tmp_path, monkeypatch):
     }
     commit(folder, "plan.yaml", yaml.safe_dump(plan))
     after = commit(folder, "code", "2")
-    monkeypatch.setattr(registration, "PLAN", folder / "plan.yaml")
+    monkeypatch.setattr(registration, "PLANS", folder)
     return plan, folder, before, after
 
 
@@ -91,13 +91,25 @@ def test_a_study_outside_the_plan_departs_from_nothing(tmp_path, planned):
     assert departures(make_study(tmp_path, name="other")) == []
 
 
-def test_the_shipped_plan_is_of_the_shipped_studies_and_claims():
-    plan = load_registration()
-    assert plan.claims == sha256(CLAIMS)
-    for name, study in plan.studies.items():
-        assert study.runs == runs_hash(load_study(ROOT / f"config/{name}.yaml"))
+def test_the_shipped_plans_are_of_the_shipped_studies_and_claims():
+    for path in sorted(registration.PLANS.glob("plan*.yaml")):
+        plan = read_plan(path)
+        assert plan.claims in (None, sha256(CLAIMS))
+        for name, study in plan.studies.items():
+            assert study.runs == runs_hash(load_study(ROOT / f"config/{name}.yaml"))
 
 
-def test_a_damaged_plan_is_one_line(planned):
-    with pytest.raises(UserError, match="not a plan"):
-        load_registration("studies: 3")
+def test_each_study_has_its_own_plan(study, planned, tmp_path):
+    other = make_study(tmp_path, name="other")
+    later = {"studies": {"other": {"regime": "toy", "runs": runs_hash(other)}}}  # no rules of claims.yaml
+    commit(planned[1], "plan-later.yaml", yaml.safe_dump(later))
+    assert plan_of(study)[0].name == "plan.yaml" and plan_of(other)[0].name == "plan-later.yaml"
+    assert departures(other) == []
+
+
+def test_a_damaged_plan_is_one_line(study, planned):
+    with pytest.raises(UserError, match=r"plan\.yaml: not a plan"):
+        read_plan(planned[1] / "plan.yaml", "studies: 3")
+    (planned[1] / "plan-0.yaml").write_text("studies: 3")
+    with pytest.raises(UserError, match=r"plan-0\.yaml: not a plan"):
+        departures(study)
