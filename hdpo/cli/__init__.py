@@ -26,6 +26,13 @@ EXTRAS = {
     "vllm": "vllm",
 }
 
+# Commands that take several studies: module and function.
+SEVERAL = {
+    "finding": ("hdpo.report.finding", "write_finding"),
+    "compare": ("hdpo.report.comparison", "write_comparison"),
+    "map": ("hdpo.report.cliff_map", "write_map"),
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand.
@@ -152,12 +159,10 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
             write_repeat(study)
         else:
             repeat_run(study, options.run, options.seed)
-    elif options.command in ("finding", "compare"):
-        from hdpo.report.comparison import write_comparison
-        from hdpo.report.finding import write_finding
-
+    elif options.command in SEVERAL:
         others = [load_study(path).model_copy(update={"published": options.published}) for path in options.others]
-        (write_finding if options.command == "finding" else write_comparison)([study, *others])
+        module, function = SEVERAL[options.command]
+        getattr(import_module(module), function)([study, *others])
     elif options.command == "power":
         from hdpo.claims.power import print_power
 
