@@ -60,13 +60,13 @@ def steps_figure(frame: pd.DataFrame) -> Figure:
     count = max(1, len(depths))
     figure, axes = plt.subplots(1, count, figsize=(PAGE_WIDTH, 2.4), sharey=True, squeeze=False)
     shades = [PALETTE[name] for name in ("sky", "blue", "purple", "vermilion")]
+    colors = dict(zip(sorted(part["weight"].unique()), shades, strict=False))
     for (study, depth), axis in zip(depths.items(), axes[0], strict=False):
         axis.axhline(0, color=PALETTE["black"], lw=0.9)
-        for color, (weight, line) in zip(shades, part[part["study"] == study].groupby("weight"), strict=False):
-            axis.plot(weight * line["step"], 100 * line["diff"], color=color, marker="o", ms=2.5)
-            axis.annotate(
-                f"{weight:g}", (weight * line["step"].iloc[-1], 100 * line["diff"].iloc[-1]), color=color, fontsize=6
-            )
+        for _, line in part[part["study"] == study].groupby("run"):
+            x, y, weight = line["weight"] * line["step"], 100 * line["diff"], line["weight"].iloc[0]
+            axis.plot(x, y, color=colors.get(weight), marker="o", ms=2.5)
+            axis.annotate(f"{weight:g}", (x.iloc[-1], y.iloc[-1]), color=colors.get(weight), fontsize=6)
         axis.set_xscale("log")
         axis.set_title(f"depth {100 * depth:.2g} %", fontsize="small")
         axis.set_xlabel("λ × steps", fontsize="small")

@@ -76,7 +76,14 @@ def write_metrics(study: Study, run: str, seed: int) -> Path:
         taught = 0 if run == "grpo" else cliffs
         tokens = {"rollout": 1000, "privileged": 30 * taught, "distill": 0, "trained": 600}
         seconds = {"rollout": 0.3, "reward": 0.01, "privileged": 0.02 * taught, "update": 0.3, "total": 0.6}
-        row = {"step": step, "cliffs": cliffs, "cliff_fraction": cliffs / 16, "tokens": tokens, "seconds": seconds}
+        row = {
+            "step": step,
+            "response_length": 12.0,
+            "cliffs": cliffs,
+            "cliff_fraction": cliffs / 16,
+            "tokens": tokens,
+            "seconds": seconds,
+        }
         row["privileged_pass_rate"] = float(rng.uniform(0.5, 0.8)) if taught else None
         lines.append(json.dumps(row))
     path = folder / "metrics.jsonl"

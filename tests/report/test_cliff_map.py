@@ -1,0 +1,65 @@
+"""The map on a made-up study: depth, differences and the bandit's prediction by hand, and files written twice alike."""
+
+import numpy as np
+import pytest
+
+from hdpo.claims.results import Results
+from hdpo.report.cliff_map import depth_of, map_rows, prediction_line, prediction_rows, way_of, write_map
+from hdpo.system.errors import UserError
+from hdpo.theory.escape import Climb
+from helpers.synthetic import make_results, make_study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_results(tmp_path_factory.mktemp("made"), 0.02, ())
+
+
+def test_depth_is_the_base_models_rate_on_the_hardest_size(results):
+    base = results.final[("base", 0)]
+    hard = base.difficulty == 3  # the made-up study's largest
+    depth, tries, subset = depth_of(results)
+    assert subset == "size 3" and tries == 16 * hard.sum() and depth == pytest.approx(base.samples[hard].mean())
+
+
+def test_differences_at_the_end_and_during_training(results):
+    frame = map_rows(results).set_index(["run", "subset", "metric", "step"])
+    scores = results.scores("test", "pass@8")
+    expected = np.mean([scores["hdpo-drifting-1"][seed] - scores["grpo"][seed] for seed in (1, 2, 3)])
+    assert frame.loc[("hdpo-drifting-1", "all", "pass@8", 40), "diff"] == pytest.approx(expected)
+    curves = [results.training[run, 1]["validation"].outcomes.score("greedy")[1] for run in ("hdpo-frozen-1", "grpo")]
+    others = [
+        [results.training[run, seed]["validation"].outcomes.score("greedy")[1] for run in ("hdpo-frozen-1", "grpo")]
+        for seed in (2, 3)
+    ]
+    by_hand = np.mean([own.mean() - base.mean() for own, base in [curves, *others]])
+    assert frame.loc[("hdpo-frozen-1", "validation", "greedy", 20), "diff"] == pytest.approx(by_hand)
+    assert set(frame.index.get_level_values("subset")) == {"all", "size 3", "validation"}
+
+
+def test_the_prediction_is_the_bandits_escape_time(results):
+    results.reader.metrics("grpo", 1)
+    row = prediction_rows(results).set_index("run").loc["hdpo-frozen-0.1"]
+    climb = Climb(int(row["tokens"]), 0.1, teacher_success=row["teacher"])
+    assert row["hdpo_steps"] == pytest.approx(climb.time(row["start"])) and row["faster"] > 1
+    line = prediction_line(map_rows(results), prediction_rows(results))
+    assert "over 6 cells" in line
+
+
+def test_the_way_to_the_depth(results, tmp_path):
+    assert way_of(results.study) == "seldom seen"
+    pretrain = results.study.pretrain.model_copy(update={"astray": (3,)})
+    assert way_of(results.study.model_copy(update={"pretrain": pretrain})) == "seen with other solutions"
+
+
+def test_everything_is_written_twice_alike(results):
+    out = write_map([results.study]).parent
+    before = {path: path.read_bytes() for path in sorted(out.iterdir())}
+    write_map([results.study])
+    assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before and len(before) == 8
+
+
+def test_without_a_base_model_there_is_no_depth(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="its base model is not evaluated"):
+        map_rows(Results(make_study(tmp_path)))
