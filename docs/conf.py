@@ -15,7 +15,8 @@ release = hdpo.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["templates"]
 
-myst_enable_extensions = ["substitution"]  # {{ name }} is a fact of generate.py
+smartquotes = False  # they would turn --help into –help
+myst_enable_extensions = ["substitution", "attrs_inline"]  # {{ fact }} of facts.py; {width=…} of a figure
 myst_heading_anchors = 3
 myst_substitutions = generate.write_pages()
 

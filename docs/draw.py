@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from PIL import Image
 
 from hdpo.claims.claims import Contrasted
 from hdpo.claims.reported import reported_contrasts
@@ -123,6 +124,15 @@ def curve_ends(curves: Mapping[str, pd.DataFrame], steps: int = 10) -> str:
             cells = ["—" if math.isnan(first) else f"{first:.2g} → {last:.2g}" for first, last in ends]
             table[f"{regime}: {run_label(run)}"] = cells
     return pd.DataFrame(table).to_markdown(index=False, disable_numparse=True)
+
+
+def pixels(path: Path) -> int:
+    """Width on a screen, so that text is as large in every figure."""
+    if path.suffix == ".svg":
+        return round(96 * WIDTH)
+    use_style()
+    with Image.open(path) as image:
+        return round(96 * image.width / plt.rcParams["savefig.dpi"])
 
 
 def save(figure: plt.Figure, path: Path) -> None:

@@ -13,6 +13,7 @@ from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import COLUMNS, reported_hyperparameters, reported_scores
 from hdpo.cli.parser import build_parser
 from hdpo.methods.hdpo import HDPO
+from hdpo.render.table import markdown_text
 from hdpo.study.study import load_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +68,9 @@ def counts(verdicts: Verdicts) -> str:
 def commands() -> str:
     """Every command of the command line with its help."""
     (group,) = (action for action in build_parser()._actions if action.choices)
-    return markdown(["command", "what it does"], [(f"`hdpo {it.dest}`", it.help) for it in group._choices_actions])
+    return markdown(
+        ["command", "what it does"], [(f"`hdpo {it.dest}`", markdown_text(it.help)) for it in group._choices_actions]
+    )
 
 
 def targets() -> str:
@@ -76,7 +79,7 @@ def targets() -> str:
     lines = re.sub(r"\n#\s{8,}", " ", head)  # an explanation of several lines
     return markdown(
         ["command", "what it does"],
-        [(f"`{name}`", text) for name, text in re.findall(r"^# (make \S+) +(.+)$", lines, re.M)],
+        [(f"`{name}`", markdown_text(text)) for name, text in re.findall(r"^# (make \S+) +(.+)$", lines, re.M)],
     )
 
 

@@ -1,6 +1,7 @@
 """The pages and facts that come from data. conf.py runs this before Sphinx reads any page; all goes to generated/."""
 
 import os
+import re
 import shutil
 from typing import Any
 
@@ -105,7 +106,7 @@ def evidence(claim: AnyClaim, rows: dict[str, dict[str, Any]], reported: pd.Data
     else:
         alt = "Overhead of a step against its share of cliffs, as the benchmarks measure it"
         figures = [(path, alt) for path in sorted((ROOT / "results/bench").glob("*/overhead.png"))]
-    figures = [(os.path.relpath(path, OUT / "claims"), alt) for path, alt in figures]
+    figures = [(os.path.relpath(path, OUT / "claims"), alt, draw.pixels(path)) for path, alt in figures]
     return {"reported": entries, "checks": checks, "figures": figures, "recomputed": recomputed}
 
 
@@ -119,10 +120,16 @@ def write_api() -> None:
     for name in hdpo.__all__:
         thing = getattr(hdpo, name)
         link = f"[hdpo.{name}](#{thing.__module__}.{name})"
-        rows.append((link, markdown_text((thing.__doc__ or "").strip().splitlines()[0])))
+        rows.append((link, with_code((thing.__doc__ or "").strip().splitlines()[0])))
     table = markdown(["name", "what it is"], rows)
     text = (ROOT / "docs/templates/api.md").read_text(encoding="utf-8")
     write("api/index.md", text.replace("NAMES", table).replace("PACKAGES", "\n".join(API)))
+
+
+def with_code(text: str) -> str:
+    """Plain text with `code` as Markdown."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(part if part.startswith("`") else markdown_text(part) for part in parts)
 
 
 def write(path: str, text: str) -> None:

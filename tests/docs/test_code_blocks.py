@@ -73,7 +73,7 @@ def commands(line: str) -> Iterator[list[str]]:
 
 def check(command: list[str]) -> None:
     program, *rest = command
-    if program == "hdpo":
+    if program == "hdpo" and "--help" not in rest:
         try:
             build_parser().parse_args(rest)
         except SystemExit:
