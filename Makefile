@@ -11,6 +11,7 @@
 # make test-trl    test HDPOTrainer, the trainer for TRL (builds its own environment)
 # make bench       measure speed beside TRL and beside the machine's limits: results/bench/<processor>/ (own environment)
 # make bench-vllm  measure rollouts beside vLLM's (same environment as test-vllm)
+# make docs        build the documentation to build/docs/ and check links, code and numbers
 # make notebooks   execute the notebooks again from notebooks/src/
 # make base        train the small world's base model again (a trained one is committed)
 # make power       write paper/power.md again: the power of the reference study, from development seeds
@@ -27,7 +28,7 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce evidence test test-all test-slurm test-vllm test-trl torture smoke lint bench bench-vllm base power report notebooks clean
+.PHONY: reproduce evidence test test-all test-slurm test-vllm test-trl torture smoke lint bench bench-vllm base power report notebooks docs clean
 
 STUDIES = small-true small
 
@@ -57,6 +58,11 @@ power: $(VENV)/installed
 
 notebooks: $(VENV)/installed-notebooks
 	$(SNAKEMAKE) --forcerun notebooks -- notebooks
+
+docs: $(VENV)/installed-docs
+	rm -rf build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+	$(BIN)/python -m pytest -rs tests/docs
 
 test: $(VENV)/installed-dev
 	$(PYTEST) -m "not slow and not pretrained"
@@ -105,6 +111,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -c constraints.txt -e ".[all,notebooks]"
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -c constraints.txt -e ".[all,docs]"
 	touch $@ $(VENV)/installed
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/requirements.txt

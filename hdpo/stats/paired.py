@@ -16,8 +16,8 @@ The degrees of freedom weigh those of seeds and problems by their shares w of th
 To first order in 1/df this is Cochran and Cox's weighted Student quantile, and Banerjee's interval as well.
 Satterthwaite's rule has w² and (1 − w)² here. It takes three seeds that happen to agree for many degrees of freedom,
 and covers down to 92 %. In simulation the intervals below cover 93 to 97 % for 3, 10 and 24 seeds and 512 problems,
-rounded to whole per cent, whatever the components (tests/test_stats.py). With 60 problems and no component but the
-rest, they cover up to 97.6 %.
+rounded to whole per cent, whatever the components (tests/stats/test_paired.py). With 60 problems and no component but
+the rest, they cover up to 97.6 %.
 
 Sources: Searle, Casella and McCulloch, "Variance Components" (1992), chapter 4, for the mean squares; Cochran,
 "Approximate significance levels of the Behrens-Fisher test" (1964), and Banerjee, "Approximate confidence interval

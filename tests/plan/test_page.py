@@ -42,7 +42,7 @@ def test_a_replaced_assumption_reaches_every_level_and_the_page(small, capsys):
 
 def test_the_page_on_scale_states_what_the_plan_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = (ROOT / "profiles/README.md").read_text()
+    page = (ROOT / "docs/scales.md").read_text()
     rows = {"paper": {"8 × H200": "h200", "8 × H100": "h100", "8 × A100 80 GB": "a100"}}
     rows["gpu1"] = {"RTX 4090": "rtx4090", "A10": "a10", "L4": "l4"}
     for scale, devices in rows.items():
