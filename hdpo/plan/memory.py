@@ -65,7 +65,7 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: floa
     """The least that a training job needs on each of its devices.
 
     Weights, gradients and AdamW's moments are float32 and, on several GPUs, sharded over them (FSDP2) unless
-    `hardware.sharding` says otherwise; forward and backward passes, the sampler and the teacher's copy are in the
+    `hardware.sharding` says otherwise; forward and backward passes, the sampler and the frozen teacher are in the
     study's dtype. Who samples without vLLM gathers the weights for it. An offloaded teacher is there
     for its rollouts and its own distributions, and gone while the student's gradients are computed.
     The key-value cache counts what the rows that decode together fill at their mean length, and at least one row
@@ -80,14 +80,14 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: floa
     if width == 2:
         layer = shape.layer_matrix
         kept["bfloat16 copy"] = 2 * (shape.parameters if shards == 1 else shape.embedding + 2 * layer)
-    copies = {method.teacher_kind for method in study.methods} & {"frozen", "ema"}
-    if copies:
-        kept["teacher's copy"] = width * shape.parameters / shards
+    kinds = {method.teacher_kind for method in study.methods}
+    if kinds & {"frozen", "ema"}:
+        kept["averaged teacher" if "ema" in kinds else "frozen teacher"] = width * shape.parameters / shards
     kept["context and libraries"] = CONTEXT["gpu" if on_gpu else "cpu"]
 
     update = kept | activations(study, shape, width, study.train.gradient_checkpointing)
-    if study.hardware.offload_teacher and on_gpu and copies == {"frozen"}:
-        update.pop("teacher's copy")
+    if study.hardware.offload_teacher and on_gpu:
+        update.pop("frozen teacher", None)
     if study.train.log_gradient_norms:
         update["gradient norms"] = state
     rollout = dict(kept)
