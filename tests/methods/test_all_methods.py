@@ -43,9 +43,11 @@ def test_the_page_lists_every_method_with_its_parameter_and_its_sources():
     """In the table of docs/methods.md, the main parameter is the last of those that a run's name shows."""
     page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     section = page.partition("## The kit's methods\n")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "| " in line]
-    table = {name.strip("`"): (text, parameter.strip("`"), sources) for name, text, parameter, sources in rows[2:]}
-    assert sorted(table) == sorted(OWN) and len(rows) - 2 == len(OWN)
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")
+    ]
+    table = {name.strip("`"): (text, parameter.strip("`"), sources) for name, text, parameter, sources in rows}
+    assert sorted(table) == sorted(OWN) and len(rows) == len(OWN)
     for name, (text, parameter, sources) in table.items():
         assert parameter == (method_class(name).named or ("–",))[-1] and len(text) > 5, name
         head = ast.get_docstring(ast.parse(source(name)))

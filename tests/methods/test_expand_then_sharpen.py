@@ -15,21 +15,22 @@ RUN = "expand-then-sharpen-drifting-0.5"
 
 
 def test_distilled_cliffs_are_noted_and_come_back_in_place_of_the_last_fresh_prompts():
-    """x0 returns at step 7; y0 and z0 are due at step 5, and one place is theirs. x2 was not distilled."""
+    """x0 returns at step 7, x1 when it was due already, and x2, which was not distilled, never. At step 5 y0 and z0 are
+    due, and one place is theirs."""
     method = ExpandThenSharpen(distill_weight=0.5, delay=4, returning=1)
-    trainer = Recorder(torch.tensor([CLIFF, ONE, CLIFF]), unsolved=("x2",))
-    trainer.t, trainer.memory = 3, {"y0": 5, "z0": 5, "z1": 6}
+    trainer = Recorder(torch.tensor([CLIFF, CLIFF, CLIFF]), unsolved=("x2",))
+    trainer.t, trainer.memory = 3, {"y0": 5, "z0": 5, "x1": 6}
     method.step(trainer)
     kinds = [call[0] for call in trainer.calls]
     assert kinds == ["draw", "sample", "score", "demonstrate", "update", "policy", "distill"]
-    assert trainer.of("sample") == [(["x0", "x1", "x2"],)] and trainer.of("demonstrate") == [(["x0", "x2"], 4)]
-    assert trainer.memory == {"y0": 5, "z0": 5, "z1": 6, "x0": 7}
+    assert trainer.of("sample") == [(["x0", "x1", "x2"],)] and trainer.of("demonstrate") == [(["x0", "x1", "x2"], 4)]
+    assert trainer.memory == {"y0": 5, "z0": 5, "x1": 6, "x0": 7}
 
     later = Recorder(torch.tensor([ONE, ONE, CLIFF]))
     later.t, later.memory = 5, trainer.memory
     method.step(later)
     assert later.of("sample") == [(["x0", "x1", "y0"],)]
-    assert later.memory == {"z0": 5, "z1": 6, "x0": 7, "y0": 9}  # a cliff again, and distilled again
+    assert later.memory == {"z0": 5, "x1": 6, "x0": 7, "y0": 9}  # a cliff again, and distilled again
 
 
 def test_a_returning_prompt_that_is_drawn_as_well_is_there_once():
@@ -42,7 +43,7 @@ def test_a_returning_prompt_that_is_drawn_as_well_is_there_once():
 def test_until_a_prompt_returns_it_is_hdpo_bit_for_bit(make_trainer):
     options = {"steps": (0, 1), "teacher": ([[1.0, 0, 0, 1]],)}
     hand.assert_same_bits(make_trainer, f"{RUN}+delay=2+returning=2", "hdpo-drifting-0.5", [ONE, CLIFF], **options)
-    hand.assert_same_bits(make_trainer, f"{RUN}+returning=2".replace("0.5", "0"), "grpo", [ONE, CLIFF])
+    hand.assert_same_bits(make_trainer, "expand-then-sharpen-drifting-0+returning=2", "grpo", [ONE, CLIFF])
 
 
 def test_the_gradient_of_a_returned_prompt_is_hdpos(make_trainer):
