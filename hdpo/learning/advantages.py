@@ -49,6 +49,35 @@ def pass_at_k_rewards(rewards: Tensor, k: int) -> Tensor:
     n = rewards.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"k: expected 1 to {n}, the rollouts of a prompt, got {k}")
-    chances = [1 - math.comb(n - 1 - c, k - 1) / math.comb(n - 1, k - 1) for c in range(n)]
+    return k / n * _worth(rewards, k)
+
+
+def pass_at_k_advantages(rewards: Tensor, k: int) -> Tensor:
+    """Advantages A_i for which (1/n) Σ A_i ∇log π(y_i) estimates ∇pass@k without bias, [P, G], from rewards in {0, 1}.
+
+    A_i = n·r_i − k·ρ_i: `pass_at_k_rewards` r_i, less the pass@k of the n − 1 others, ρ_i = 1 − C(n−1−c_i, k)/C(n−1, k)
+    with c_i successes among them. That baseline does not depend on y_i, as the mean of the others' r would through c.
+    It is PKPO's leave-one-out baseline up to a factor n/(n−1). k = 1 gives r_i − mean of the others.
+
+    Raises:
+        ValueError: k is not in 1 … G − 1.
+    """
+    n = rewards.shape[1]
+    if not 1 <= k < n:
+        raise ValueError(f"k: expected 1 to {n - 1}, the other rollouts of a prompt, got {k}")
+    others = (rewards.sum(1, keepdim=True) - rewards).long()
+    chances = rewards.new_tensor([_pass_at_k(n - 1, c, k) for c in range(n)])
+    return k * (_worth(rewards, k) - chances[others])
+
+
+def _worth(rewards: Tensor, k: int) -> Tensor:
+    """1 for a success; for a failure, the chance that k − 1 of the others hold a success, [P, G]."""
+    n = rewards.shape[1]
+    chances = [_pass_at_k(n - 1, c, k - 1) for c in range(n)]
     failure = rewards.new_tensor([*chances, 1.0])[rewards.sum(1).long()][:, None]  # [P, 1]; with c = n none fails
-    return k / n * (rewards + (1 - rewards) * failure)
+    return rewards + (1 - rewards) * failure
+
+
+def _pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that k of n rollouts, c of them right, hold a right one."""
+    return 1 - math.comb(n - c, k) / math.comb(n, k)

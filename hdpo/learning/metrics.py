@@ -77,8 +77,8 @@ class StepLog:
     def record(self, step: int) -> dict[str, Any]:
         """The step's metrics: shares, losses, and tokens and seconds by phase. Losses are None without an update.
 
-        Rewards, cliffs, entropy and length are those of the first rollouts: every method draws these for the same
-        prompts, and what it draws beyond them is its own.
+        Rewards, cliffs, entropy and length are those of the first rollouts, with which every method begins; what it
+        draws beyond them is its own.
         """
         none = {"loss": None, "grad_norm": None, "learning_rate": None, "forward": 0, "backward": 0}
         updated = self.updated or none | RatioStatistics().metrics()
@@ -110,7 +110,7 @@ class StepLog:
             "cliff_fraction": _mean(cliffs),
             "solved_fraction": _mean(rewards.mean(1) == 1),
             "cliffs": int(cliffs.sum()),
-            "privileged_pass_rate": kept / drawn if drawn else None,
+            "privileged_pass_rate": sum(shown.correct for shown in self.demonstrations) / drawn if drawn else None,
             "demonstrations": kept,
             **self._verdicts(kept),
             "entropy": _mean(entropy),

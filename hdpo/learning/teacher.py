@@ -43,6 +43,8 @@ class Demonstrations(Pairs):
     passed_tokens: int = 0  # that drawing them passed through the network, each prompt once
     verdicts: Counter[str] = field(default_factory=Counter)  # of those drawn, as in `Judged`
     echoes: int = 0  # demonstrations that only repeat y*, which R = 1 cannot see; counted where verdicts are
+    correct: int = 0  # of those drawn
+    ids: tuple[str, ...] = ()  # of the problem of each demonstration
 
 
 NO_DEMONSTRATIONS = Demonstrations(Sequences([], []), Sequences([], []), 0, 0)
@@ -88,29 +90,43 @@ class Teacher:
             model.to("cpu")
 
     def demonstrate(
-        self, problems: list[Problem], tries: int, random: torch.Generator, hinted: bool = True, filtered: bool = True
+        self,
+        problems: list[Problem],
+        tries: int,
+        random: torch.Generator,
+        shown: list[str] | None = None,
+        filtered: bool = True,
     ) -> Demonstrations:
         """Privileged rollouts ȳ ~ π_T(· | x ⊕ y*), `tries` for each problem, kept if R = 1 (section 3.2).
 
         Args:
-            hinted: False shows the teacher the plain prompt.
+            shown: what the teacher sees of each problem; None: x ⊕ y*.
             filtered: False keeps every rollout.
         """
         if not problems:
             return NO_DEMONSTRATIONS
         task, tokenizer = self.scorer.task, self.scorer.tokenizer
-        ask = task.privileged_prompt if hinted else task.student_prompt
-        prompts = encode(tokenizer, [ask(problem) for problem in problems])
+        shown = [task.privileged_prompt(problem) for problem in problems] if shown is None else shown
         with self._at_hand():
-            privileged = self.sampler.sample(prompts, tries, self.temperature, random).sequences
+            privileged = self.sampler.sample(encode(tokenizer, shown), tries, self.temperature, random).sequences
         judged = self.scorer.judge(problems, privileged.completions)  # [problems, tries]
-        kept = torch.nonzero((judged.rewards.flatten() >= 1) | (not filtered)).flatten().tolist()  # R = 1
+        correct = judged.rewards.flatten() >= 1  # R = 1
+        kept = torch.nonzero(correct | (not filtered)).flatten().tolist()
         teacher = privileged.select(kept)
         plain = encode(tokenizer, [task.student_prompt(problem) for problem in problems])
         student = Sequences([plain[i // tries] for i in kept], teacher.completions)
         echoes = sum(task.is_echo(problems[i // tries], judged.texts[i]) for i in kept) if judged.verdicts else 0
-        tokens, passed = int(privileged.lengths.sum()), privileged.passed(share_prompts=True)
-        return Demonstrations(student, teacher, len(privileged), tokens, passed, judged.verdicts, echoes)
+        return Demonstrations(
+            student,
+            teacher,
+            drawn=len(privileged),
+            drawn_tokens=int(privileged.lengths.sum()),
+            passed_tokens=privileged.passed(share_prompts=True),
+            verdicts=judged.verdicts,
+            echoes=echoes,
+            correct=int(correct.sum()),
+            ids=tuple(problems[i // tries].id for i in kept),
+        )
 
     @torch.no_grad()
     def targets(self, batches: list[Sequences], top_k: int) -> list[tuple[Tensor, Tensor]]:

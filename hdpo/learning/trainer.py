@@ -43,8 +43,7 @@ class Trainer:
         self.run, self.method, self.settings = run, run.method, study.train
         self.task = study.task.load(study)
         self.problems = self.task.problems("train")
-        if (self.method.needs_hint or self.method.privileged_draw[0]) and not all(x.hint for x in self.problems):
-            bare = sum(not x.hint for x in self.problems)
+        if self.method.uses_hints and (bare := sum(not problem.hint for problem in self.problems)):
             raise UserError(f"method {self.method.name}: needs hints, and {bare} training problems have none")
         self.tokenizer = load_tokenizer(study.base_path, study.model.revision)
         self.scorer = Scorer(self.task, self.tokenizer)
@@ -93,24 +92,24 @@ class Trainer:
         return judged.rewards
 
     def demonstrate(
-        self, problems: Sequence[Problem], tries: int, hinted: bool = True, filtered: bool = True
+        self, problems: Sequence[Problem], tries: int, shown: list[str] | None = None, filtered: bool = True
     ) -> Demonstrations:
         """Correct privileged rollouts of the problems, from `tries` for each; none if the method has no teacher.
 
         Args:
-            hinted: False shows the teacher the plain prompt.
+            shown: what the teacher sees of each problem; None: x ⊕ y*.
             filtered: False keeps rollouts that fail as well.
         """
         if self.teacher is None:
             return NO_DEMONSTRATIONS
         with self.log.time("privileged"):
             random = self._random("privileged", len(self.log.demonstrations), self.teacher.device)
-            demonstrations = self.teacher.demonstrate(list(problems), tries, random, hinted, filtered)
+            demonstrations = self.teacher.demonstrate(list(problems), tries, random, shown, filtered)
         self.log.demonstrations.append(demonstrations)
         return demonstrations
 
     def references(self, problems: Sequence[Problem]) -> Sequences:
-        """y* as the response to x, cut to the longest response: what supervised fine-tuning copies."""
+        """y* and the end token as the response to x, cut to the longest response: what imitation copies."""
         end = torch.tensor([self.tokenizer.eos_token_id])
         whole = [torch.cat([text, end]) for text in encode(self.tokenizer, [problem.hint for problem in problems])]
         return Sequences(self._prompts(problems), [text[: self.settings.max_response_tokens] for text in whole])

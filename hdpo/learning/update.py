@@ -92,6 +92,7 @@ class Update:
             self.ratio.add(logp.detach(), old, sampler_logp, weights, clip)
             return loss(logp, old, sampler_logp, of_token[index].to(logp.device))
 
+        self._count(sequences.select(rows).passed(learner.share_prompts))
         self._add(name, 1.0, sequences, rows, counts, n_tokens, value, learner.share_prompts)
 
     def distill(self, divergence: Divergence, pairs: Pairs, top_k: int, weight: float, name: str = "distill") -> None:
@@ -105,6 +106,7 @@ class Update:
         learner, student, teacher = self.learner, pairs.student, pairs.teacher
         rows, counts = teacher.distinct(list(range(len(teacher))))
         self.forward += teacher.select(rows).passed()
+        self._count(student.select(rows).passed())
         batches = [rows for rows, _ in learner.micro_batches(teacher, rows, counts)]
         shown = [teacher.select(rows) for rows in batches]
         targets = iter(learner.teacher.targets(shown, top_k) if shown and learner.teacher else [])
@@ -127,6 +129,8 @@ class Update:
     ) -> None:
         """Add `weight` times loss(logp) of each token, [M], for text that another policy wrote.
 
+        Log-probs are at temperature 1.
+
         Args:
             n_tokens: what the sum over tokens is divided by; None: the tokens of `sequences`.
         """
@@ -138,7 +142,12 @@ class Update:
             return loss(logp)
 
         tokens = max(1, int(sequences.lengths.sum())) if n_tokens is None else n_tokens
+        self._count(sequences.select(rows).passed(share))
         self._add(name, weight, sequences, rows, counts, tokens, value, share)
+
+    def _count(self, passed: int) -> None:
+        """Note tokens that the policy reads forward and backward."""
+        self.forward, self.backward = self.forward + passed, self.backward + passed
 
     def _add(
         self,
@@ -158,8 +167,6 @@ class Update:
         if self.learner.settings.log_gradient_norms and self.terms:
             term.before = [gradient.clone() for gradient in self.learner.gradients()]
         self.terms.append(term)
-        passed = sequences.select(rows).passed(share_prompts)
-        self.forward, self.backward = self.forward + passed, self.backward + passed
         for group, often in self.learner.micro_batches(sequences, rows, counts, share_prompts):
             batch = sequences.select(group)
             weights = torch.tensor(often, dtype=torch.float32).repeat_interleave(batch.lengths)

@@ -1,14 +1,14 @@
 """DAPO: groups without signal are dropped and other prompts drawn in their place (Yu et al. 2025, arXiv:2503.14476).
 
 Cliffs are not learned from; their tokens are spent and counted. Differs from the source: no shaping of overlong
-responses, and a cap on the draws of a step.
+responses, and a cap on the draws of a step: where it is met, fewer than P groups remain.
 """
 
 from typing import TYPE_CHECKING
 
 import torch
 
-from hdpo.learning.policy_gradient import clipped_surrogate
+from hdpo.learning.policy_gradient import clipped_surrogate, truncated_importance
 from hdpo.methods.grpo import GRPO
 from hdpo.study.schema import Count, Positive
 
@@ -46,6 +46,8 @@ class DAPO(GRPO):
             learn.policy(self.surrogate, batch, advantages[signal], self.clip)
 
     def surrogate(self, logp: "Tensor", old_logp: "Tensor", sampler_logp: "Tensor", advantages: "Tensor") -> "Tensor":
+        if self.importance_cap is not None:
+            advantages = advantages * truncated_importance(old_logp, sampler_logp, self.importance_cap)
         return clipped_surrogate(logp, old_logp, advantages, self.clip, self.clip_high)
 
     def check(self, study: "Study") -> None:

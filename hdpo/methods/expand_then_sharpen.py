@@ -1,6 +1,7 @@
 """Expand, then sharpen: HDPO, and former cliffs come back into the prompts some steps after they were distilled.
 
-The paper names it as future work: distillation opens a cliff, and GRPO then sharpens what was opened.
+The paper names it as future work: distillation opens a cliff, and GRPO then sharpens what was opened. Returning prompts
+take the places of the last fresh ones. A cliff without a correct demonstration does not return.
 """
 
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class ExpandThenSharpen(HDPO):
         known = {problem.id: problem for problem in trainer.problems}
         problems = trainer.draw()
         fresh = [problem for problem in problems if problem.id not in back]
-        problems = [*(known[name] for name in back), *fresh][: len(problems)]
+        problems = [*fresh[: len(problems) - len(back)], *(known[name] for name in back)]
         rollouts = trainer.sample(problems)
         rewards = trainer.score(problems, rollouts)
         cliffs = [x for x, fails in zip(problems, cliff_mask(rewards), strict=True) if fails][: self.max_cliffs]
@@ -38,7 +39,7 @@ class ExpandThenSharpen(HDPO):
             learn.distill(self.divergence, demonstrations, self.top_k, self.distill_weight)
         for name in back:
             del due[name]
-        due.update({problem.id: trainer.t + self.delay for problem in cliffs if problem.id not in due})
+        due.update({name: trainer.t + self.delay for name in demonstrations.ids if name not in due})
 
     def check(self, study: "Study") -> None:
         super().check(study)

@@ -1,7 +1,8 @@
 """GRPO with a pull to the base model: + β · KL(π_θ ‖ π_ref) on the rollouts (Shao et al. 2024, arXiv:2402.03300).
 
 On a cliff only the pull acts. It is the control for the reading that HDPO regularises and teaches nothing. Differs
-from the source: the divergence is summed over the vocabulary, where the source estimates it from the drawn token.
+from the source: the divergence is summed over the vocabulary, where the source estimates it from the drawn token, and
+the student reads the rollouts once more for it.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,6 +1,7 @@
 """HDPO with one part changed: what the paper's choices are worth. With the defaults it is HDPO.
 
-`hint: other` shows another problem's solution, and `none` no hint at all: then correct plain rollouts are distilled.
+`hint: other` shows another problem's solution, and `none` no hint at all: then correct plain rollouts are distilled,
+and a drifting teacher differs from the student by the cut to its top k alone.
 """
 
 from dataclasses import replace
@@ -38,8 +39,9 @@ class HDPOVariant(HDPO):
         problems = trainer.draw()
         rollouts = trainer.sample(problems)
         rewards = trainer.score(problems, rollouts)
-        shown = [self.with_hint(trainer, problems[i]) for i in self.chosen(rewards)[: self.max_cliffs]]
-        demonstrations = trainer.demonstrate(shown, self.privileged_rollouts, self.hint != "none", self.filtered)
+        chosen = [problems[i] for i in self.chosen(rewards)[: self.max_cliffs]]
+        shown = [self.shown(trainer, problem) for problem in chosen]
+        demonstrations = trainer.demonstrate(chosen, self.privileged_rollouts, shown, self.filtered)
         for learn in trainer.updates():
             learn.policy(self.surrogate, rollouts, self.advantages(rewards), self.clip)
             learn.distill(self.divergence, demonstrations, self.top_k, self.distill_weight)
@@ -52,18 +54,25 @@ class HDPOVariant(HDPO):
         cliffs = [i for i, fails in enumerate(cliff_mask(rewards)) if fails]
         return {"cliffs": cliffs, "hardest": hardest, "all": list(range(len(solved)))}[self.prompts]
 
-    def with_hint(self, trainer: "Trainer", problem: "Problem") -> "Problem":
-        """The problem, or, for `other`, with the hint of the next training problem of its difficulty."""
-        if self.hint != "other":
-            return problem
-        alike = [other for other in trainer.problems if other.difficulty == problem.difficulty]
-        place = [other.id for other in alike].index(problem.id)
-        return replace(problem, hint=alike[(place + 1) % len(alike)].hint)
+    def shown(self, trainer: "Trainer", problem: "Problem") -> str:
+        """What the teacher sees; `other`: the hint of the next problem, of the same difficulty where there is one."""
+        if self.hint == "none":
+            return trainer.task.student_prompt(problem)
+        if self.hint == "other":
+            alike = [other for other in trainer.problems if other.difficulty == problem.difficulty]
+            alike = alike if len(alike) > 1 else list(trainer.problems)
+            place = [other.id for other in alike].index(problem.id)
+            problem = replace(problem, hint=alike[(place + 1) % len(alike)].hint)
+        return trainer.task.privileged_prompt(problem)
 
     def divergence(self, student_logits: "Tensor", teacher_logp: "Tensor", teacher_tokens: "Tensor") -> "Tensor":
         if self.loss == "jsd":
             return jsd_k(student_logits, teacher_logp, teacher_tokens, self.tail)
         return {"forward": forward_kl, "reverse": reverse_kl}[self.loss](student_logits, teacher_logp, teacher_tokens)
+
+    @property
+    def uses_hints(self) -> bool:
+        return super().uses_hints and self.hint != "none"
 
     @property
     def teacher_decay(self) -> float | None:

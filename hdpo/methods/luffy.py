@@ -1,7 +1,7 @@
 """LUFFY: on a cliff, y* takes the place of one failed rollout, with reward 1 (arXiv:2504.14945).
 
 Its tokens are weighted by π / (π + γ), the shaped ratio to a writer of probability 1, and are not clipped. Differs from
-the source: only cliffs are guided, and the sum is divided by the tokens of the rollouts.
+the source: only cliffs are guided, and the sum is divided by the tokens of all rollouts, the replaced ones among them.
 """
 
 from typing import TYPE_CHECKING

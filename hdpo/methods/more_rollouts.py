@@ -1,7 +1,7 @@
-"""More rollouts: a cliff is sampled again until one rollout succeeds or a budget is spent (Reinforce-Ada, 2510.04996).
+"""More rollouts: a cliff is sampled again until one rollout succeeds or a budget is spent.
 
-It is the control for the tokens that HDPO spends on its teacher. Differs from the source: rounds are for cliffs alone,
-and a group of G keeps every success of its pool before any failure.
+Reinforce-Ada (arXiv:2510.04996). It is the control for the tokens that HDPO spends on its teacher. Differs from the
+source: rounds are for cliffs alone, and a group of G keeps every success of its pool before any failure.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,8 @@
-"""On-policy self-distillation: the teacher's distribution on the student's own failed rollouts (OPSD, SDPO, SDFT).
+"""On-policy self-distillation: the teacher's distribution on the student's own failed rollouts.
 
-It is HDPO's inverse: the student writes, and the teacher, who sees y*, corrects each token. Differs from the sources:
-only cliffs are distilled, beside GRPO's own loss.
+OPSD (arXiv:2601.18734), SDPO (arXiv:2601.20802) and SDFT (arXiv:2601.19897). It is HDPO's inverse: the student writes,
+and the teacher, who sees y*, corrects each token. Differs from the sources: only cliffs are distilled, beside GRPO's
+own loss.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

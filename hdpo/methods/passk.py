@@ -1,13 +1,12 @@
-"""PKPO: rewards are transformed so that their mean estimates pass@k (arXiv:2505.15201).
+"""PKPO: advantages that climb pass@k in place of pass@1 (arXiv:2505.15201).
 
 A cliff gives nothing here either. It tells a changed objective from cliffs that were reached. Differs from the source:
-the baseline is this kit's mean of the other rewards. Advantages are not divided by their deviation, which would undo
-any transformation of two reward levels.
+of its two baselines this is leave-one-out, not the one of k − 1 others, and k = 1 is GRPO without division.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from hdpo.learning.advantages import group_advantages, pass_at_k_rewards
+from hdpo.learning.advantages import pass_at_k_advantages
 from hdpo.methods.grpo import GRPO
 from hdpo.study.schema import Count
 
@@ -24,14 +23,13 @@ class PassK(GRPO):
     named = ("k",)
 
     k: Count
-    normalize_advantages: bool = False
+    baseline: Literal["leave_one_out"] = "leave_one_out"  # the mean of the group would bias the gradient
+    normalize_advantages: Literal[False] = False  # the deviation would undo the transformation of two reward levels
 
     def advantages(self, rewards: "Tensor") -> "Tensor":
-        return group_advantages(pass_at_k_rewards(rewards, self.k), self.baseline, self.normalize_advantages)
+        """[P, G]; all 0 where all fail or all pass."""
+        return pass_at_k_advantages(rewards, self.k)
 
     def check(self, study: "Study") -> None:
-        super().check(study)
-        if self.k > study.train.rollouts_per_prompt:
-            raise ValueError("passk: k is larger than train.rollouts_per_prompt")
-        if self.normalize_advantages:
-            raise ValueError("passk: normalize_advantages would undo the transformation; leave it false")
+        if self.k >= study.train.rollouts_per_prompt:
+            raise ValueError("passk: k must be smaller than train.rollouts_per_prompt: its baseline takes k others")

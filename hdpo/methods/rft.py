@@ -11,6 +11,7 @@ from hdpo.methods.hdpo import HDPO
 
 if TYPE_CHECKING:
     from hdpo.learning.trainer import Trainer
+    from hdpo.study.study import Study
 
 
 class RFT(HDPO):
@@ -27,3 +28,8 @@ class RFT(HDPO):
         for learn in trainer.updates():
             learn.policy(self.surrogate, rollouts, self.advantages(rewards), self.clip)
             learn.imitate(cross_entropy, demonstrations.student, self.distill_weight)
+
+    def check(self, study: "Study") -> None:
+        super().check(study)
+        if any(getattr(self, key) != HDPO.model_fields[key].default for key in ("top_k", "tail")):
+            raise ValueError("rft: top_k and tail belong to a divergence, and it has none; leave them out")

@@ -1,7 +1,7 @@
 """RL-ZVP: groups of equal rewards get advantages from the entropy of their tokens (arXiv:2509.21880).
 
 All failed: A_t = −α (max_s H_s − H_t). All passed: A_t = α H_t. It uses nothing but the rollouts. Differs from the
-source: the entropy is that of the sampler's distribution.
+source: the entropy is that of the sampler's distribution, at the sampling temperature.
 """
 
 from typing import TYPE_CHECKING

@@ -33,9 +33,12 @@ class Sequences:
         return Sequences(self.prompts + other.prompts, self.completions + other.completions)
 
     def passed(self, share_prompts: bool = False) -> int:
-        """Tokens that one pass through the network reads; with `share_prompts`, each distinct prompt once."""
+        """Tokens that one pass through the network reads: prompts, and completions without their last token.
+
+        With `share_prompts` each distinct prompt counts once, whatever the micro-batches.
+        """
         prompts = self.distinct_prompts()[0] if share_prompts else self.prompts
-        return int(self.lengths.sum()) + sum(map(len, prompts))
+        return int((self.lengths - 1).clamp_min(0).sum()) + sum(map(len, prompts))
 
     def select(self, rows: list[int]) -> "Sequences":
         return Sequences([self.prompts[i] for i in rows], [self.completions[i] for i in rows])

@@ -26,7 +26,8 @@ class Tokenizer(Protocol):
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[Tensor]:
     """Token ids of each text, without special tokens."""
-    return [torch.tensor(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    found = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []  # transformers' take no empty list
+    return [torch.tensor(ids) for ids in found]
 
 
 class WordTokenizer:

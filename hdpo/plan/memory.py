@@ -80,8 +80,9 @@ def memory(study: Study, shape: Shape, work: Workload, on_gpu: bool, total: floa
     if width == 2:
         layer = shape.layer_matrix
         kept["bfloat16 copy"] = 2 * (shape.parameters if shards == 1 else shape.embedding + 2 * layer)
-    if any(method.teacher_kind == "frozen" for method in study.methods):
-        kept["frozen teacher"] = width * shape.parameters / shards
+    kinds = {method.teacher_kind for method in study.methods}
+    if kinds & {"frozen", "ema"}:
+        kept["averaged teacher" if "ema" in kinds else "frozen teacher"] = width * shape.parameters / shards
     kept["context and libraries"] = CONTEXT["gpu" if on_gpu else "cpu"]
 
     update = kept | activations(study, shape, width, study.train.gradient_checkpointing)

@@ -82,7 +82,11 @@ def _written(study: Study, index: int) -> Assumptions:
 
 def extremes(study: Study) -> list[Method]:
     """The cheapest and the dearest arm by their privileged rollouts; one if there is no difference."""
-    arms = sorted(study.methods, key=lambda arm: (math.prod(arm.privileged_draw), arm.teacher_kind == "frozen"))
+
+    def costs(arm: Method) -> tuple[int, bool]:
+        return math.prod(arm.privileged_draw), arm.teacher_kind in ("frozen", "ema")
+
+    arms = sorted(study.methods, key=costs)
     return [arms[0], arms[-1]] if math.prod(arms[-1].privileged_draw) else [arms[0]]
 
 

@@ -124,7 +124,7 @@ def take_sample(
     """
     shown = {problem.id: (asked, i) for asked in teacher for i, problem in enumerate(asked.problems)}
     rows: list[dict[str, Any]] = []
-    for asked, i, kind in _chosen(student, shown):
+    for asked, i, kind in _chosen(student[:1], shown):  # a method may draw more than once, and with hints
         problem = asked.problems[i]
         prompt = trainer.task.student_prompt(problem)
         rows += _rows(step, problem, kind, "student", prompt, list(asked.tries(i))[:ROLLOUTS])
@@ -161,16 +161,22 @@ def _teacher_rows(
     trainer: Trainer, step: int, problem: Problem, kind: str, asked: Asked, i: int
 ) -> list[dict[str, Any]]:
     """The teacher's tries on one problem; the first that was kept has the JSD of each of its tokens."""
-    prompt, tries = trainer.task.privileged_prompt(problem), list(asked.tries(i))
+    prompt, tries = _shown(trainer, problem), list(asked.tries(i))
     rows = _rows(step, problem, kind, "teacher", prompt, tries)
     measured = False
     for row, (_, completion, _, reward) in zip(rows, tries, strict=True):
-        row["kept"] = reward == 1
+        row["kept"] = reward == 1 or not getattr(trainer.method, "filtered", True)
         if row["kept"] and not measured:
             row["tokens"] = pieces(trainer.tokenizer, completion.tolist())
             row["jsd"] = _token_jsd(trainer, problem, completion)
             measured = True
     return rows
+
+
+def _shown(trainer: Trainer, problem: Problem) -> str:
+    """What the teacher sees of a problem: x ⊕ y*, unless the method shows it something else."""
+    own = getattr(trainer.method, "shown", None)
+    return own(trainer, problem) if own else trainer.task.privileged_prompt(problem)
 
 
 @torch.no_grad()
@@ -179,9 +185,7 @@ def _token_jsd(trainer: Trainer, problem: Problem, completion: Tensor) -> list[f
 
     Over the teacher's most probable tokens, as many as the method takes, or 64.
     """
-    plain, privileged = encode(
-        trainer.tokenizer, [trainer.task.student_prompt(problem), trainer.task.privileged_prompt(problem)]
-    )
+    plain, privileged = encode(trainer.tokenizer, [trainer.task.student_prompt(problem), _shown(trainer, problem)])
     method, teacher = trainer.method, trainer.teacher
     if teacher is None:
         return []

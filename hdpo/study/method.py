@@ -50,6 +50,11 @@ class Method(Section, ABC):
         return (0, 0)
 
     @property
+    def uses_hints(self) -> bool:
+        """Whether a step asks for y* of some problem; training problems without one are then refused."""
+        return self.needs_hint or self.privileged_draw[0] > 0
+
+    @property
     def run_name(self) -> str:
         """`hdpo-drifting-0.1`: the method, its named parameters, then `+key=value` for each that is not the default.
 

@@ -1,6 +1,9 @@
 """Batches made by hand, and one update of the weights from them, as a method's step makes it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -33,24 +36,27 @@ def correct_demonstrations(trainer: Trainer, count: int = 3) -> Demonstrations:
     return Demonstrations(student, teacher, len(problems), 0)
 
 
-def gradients(
-    trainer: Trainer, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations = NO_DEMONSTRATIONS
-) -> dict[str, Tensor]:
-    """Gradients of one update, caught before clipping and the optimiser step."""
-    caught = {}
+@contextmanager
+def caught(trainer: Trainer) -> Iterator[dict[str, Tensor]]:
+    """Receives the gradients of an update inside, before clipping and the optimiser step."""
+    found: dict[str, Tensor] = {}
 
     def catch(*_):
         for name, parameter in trainer.policy.named_parameters():
-            caught[name] = parameter.grad.clone()
+            found[name] = parameter.grad.clone()
         return torch.tensor(0.0)
 
-    before = torch.nn.utils.clip_grad_norm_
-    torch.nn.utils.clip_grad_norm_ = catch
-    try:
+    with patch("torch.nn.utils.clip_grad_norm_", catch):
+        yield found
+
+
+def gradients(
+    trainer: Trainer, rollouts: Rollouts, advantages: Tensor, demonstrations: Demonstrations = NO_DEMONSTRATIONS
+) -> dict[str, Tensor]:
+    """Gradients of one update."""
+    with caught(trainer) as found:
         update(trainer, rollouts, advantages, demonstrations)
-    finally:
-        torch.nn.utils.clip_grad_norm_ = before
-    return caught
+    return found
 
 
 def timeless(record: dict[str, Any]) -> dict[str, Any]:

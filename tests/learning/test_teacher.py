@@ -52,6 +52,7 @@ def test_correct_privileged_rollouts_are_kept_under_both_prompts(make_trainer, m
     assert texts(prompts_seen) == [trainer.task.privileged_prompt(problem) for problem in problems]
     assert found.drawn == 6 and found.drawn_tokens == sum(map(len, drawn)) and len(found) == 3
     kept = [problems[0], problems[0], problems[1]]
+    assert found.ids == tuple(problem.id for problem in kept) and found.correct == 3
     assert texts(found.student.prompts) == [trainer.task.student_prompt(problem) for problem in kept]
     assert texts(found.teacher.prompts) == [trainer.task.privileged_prompt(problem) for problem in kept]
     assert [text.removesuffix(" <eos>") for text in texts(found.student.completions)] == [p.hint for p in kept]

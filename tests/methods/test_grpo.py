@@ -7,7 +7,7 @@ import torch
 
 from hdpo.methods.grpo import GRPO
 from hdpo.system.errors import UserError
-from helpers.recorder import Recorder
+from helpers.recorder import Recorder, drawn
 from helpers.steps import gradients, sample
 
 ROOT3 = math.sqrt(3)  # one success among G = 4: its others have b = std = 0, a failure's b = 1/3 and std = 1/√3
@@ -17,11 +17,11 @@ def test_the_step_reads_as_the_algorithm():
     """Draw, sample, score, and one policy term in each update; a cliff has advantage 0 and no teacher is asked."""
     trainer = Recorder(torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0]]), updates=2)
     GRPO(clip=0.3).step(trainer)
-    problems = ["x0", "x1"]
-    assert trainer.calls[:3] == [("draw",), ("sample", problems), ("score", problems, "rollouts")]
+    problems, rollouts = ["x0", "x1"], drawn("x0", "x1", group=4)
+    assert trainer.calls[:3] == [("draw",), ("sample", problems), ("score", problems, rollouts)]
     assert [call[0] for call in trainer.calls[3:]] == ["update", "policy"] * 2
-    for name, loss, rollouts, advantages, clip in trainer.calls[4::2]:
-        assert (name, loss, rollouts, clip) == ("policy", "surrogate", "rollouts", 0.3)
+    for name, loss, learned, advantages, clip in trainer.calls[4::2]:
+        assert (name, loss, learned, clip) == ("policy", "surrogate", rollouts, 0.3)
         assert advantages[0] == pytest.approx([1.0, -1 / ROOT3, -1 / ROOT3, -1 / ROOT3], rel=1e-4)
         assert advantages[1] == [0.0] * 4
 

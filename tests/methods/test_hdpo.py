@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hdpo.methods.hdpo import HDPO
-from helpers.recorder import Recorder
+from helpers.recorder import Recorder, Shown, drawn
 from helpers.steps import correct_demonstrations, gradients, sample, timeless
 
 
@@ -15,19 +15,20 @@ def test_the_step_reads_as_algorithm_1():
     trainer = Recorder(torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]), updates=2)
     HDPO(distill_weight=0.5, top_k=7, privileged_rollouts=5, max_cliffs=2).step(trainer)
     problems = ["x0", "x1", "x2", "x3"]
+    rollouts = drawn(*problems, group=3)
     assert trainer.calls[:4] == [
         ("draw",),
         ("sample", problems),
-        ("score", problems, "rollouts"),
+        ("score", problems, rollouts),
         ("demonstrate", ["x1", "x2"], 5),
     ]
     assert [call[0] for call in trainer.calls[4:]] == ["update", "policy", "distill"] * 2
     # A success of three has others with b = std = 0; a failure's other two have b = 1/2, std = √(1/2).
     failure = -math.sqrt(1 / 2)
-    for name, loss, rollouts, advantages, clip in trainer.calls[5::3]:
-        assert (name, loss, rollouts, clip) == ("policy", "surrogate", "rollouts", 0.2)
+    for name, loss, learned, advantages, clip in trainer.calls[5::3]:
+        assert (name, loss, learned, clip) == ("policy", "surrogate", rollouts, 0.2)
         assert advantages == [pytest.approx([1.0, failure, failure], rel=1e-4), *[[0.0] * 3] * 3]
-    assert trainer.calls[6::3] == [("distill", "divergence", "demonstrations", 7, 0.5)] * 2
+    assert trainer.calls[6::3] == [("distill", "divergence", Shown(("x1", "x2")), 7, 0.5)] * 2
 
 
 def test_a_solved_prompt_is_no_cliff():

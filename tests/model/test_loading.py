@@ -84,6 +84,7 @@ def test_the_short_way_to_the_tokenizer_equals_transformers(base_folder, tmp_pat
     ours = load_tokenizer(tmp_path)
     ids = theirs(texts, add_special_tokens=False)["input_ids"]
     assert ours(texts)["input_ids"] == ids and len(ours) == len(theirs) and ours.eos_token_id == theirs.eos_token_id
+    assert encode(ours, []) == encode(theirs, []) == []  # as on a step without cliffs, which has no hint to read
     for skip in (False, True):
         decoded = theirs.batch_decode(ids, skip_special_tokens=skip)
         assert ours.batch_decode(ids, skip_special_tokens=skip) == decoded

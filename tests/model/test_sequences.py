@@ -22,6 +22,14 @@ def test_token_index_finds_the_tokens_of_the_rows():
     assert torch.equal(batch.tokens[batch.token_index([2, 0])], torch.cat([batch.completions[i] for i in (2, 0)]))
 
 
+def test_a_pass_reads_prompts_and_all_but_the_last_token():
+    """Prompts of 2, 2 and 1 tokens, completions of 3, 1 and 0; the first prompt twice."""
+    a, b = torch.tensor([3, 4]), torch.tensor([5])
+    batch = Sequences([a, a, b], [torch.tensor([6, 7, 8]), b, b[:0]])
+    assert batch.passed() == 4 + 2 + 1 and batch.passed(share_prompts=True) == 2 + 1 + 2
+    assert Sequences([], []).passed() == Sequences([], []).passed(share_prompts=True) == 0
+
+
 def test_distinct_rows_come_once_with_their_counts():
     """The same completion under another prompt is another sequence; order and first place are those of `rows`."""
     a, b, c = (torch.tensor(ids) for ids in ([3, 4], [3], [5]))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from hdpo.methods.hdpo_variant import HDPOVariant
 from hdpo.model import forward
 from hdpo.plan.cost import (
     run_seconds,
@@ -141,6 +142,13 @@ def test_a_run_needs_memory_for_its_own_teacher_alone(paper, monkeypatch):
     for run in ("grpo", "hdpo-drifting-0.1", "hdpo-frozen-0.1"):
         require_gpu_memory(study.run(run, 1))
     assert ["frozen teacher" in parts for parts in seen] == [False, False, True]
+
+
+def test_a_moving_average_is_a_copy_that_stays_where_it_is(paper):
+    averaged = {"methods": (HDPOVariant(teacher="ema", distill_weight=0.1),)}
+    study = with_hardware(paper, gpus=1, offload_teacher=True).model_copy(update=averaged)
+    found = study_memory(study, "h200")
+    assert found.rollout["averaged teacher"] == found.update["averaged teacher"] == 2 * 1_543_714_304
 
 
 def test_nothing_is_said_of_a_model_without_a_plan(paper, monkeypatch):

@@ -61,6 +61,22 @@ def test_the_teachers_tries_are_all_there_and_the_kept_ones_are_those_learned_fr
     assert any(row["kept"] for row in rows)  # or nothing was shown
 
 
+def test_rollouts_with_a_hint_in_sight_are_not_shown_as_plain_ones(make_trainer, trained_base):
+    trainer = make_trainer("hint-rl-32", model__path=str(trained_base))
+    rows = Samples(None, 1, []).step(trainer, 0)[1]
+    assert len(trainer.log.judged) == 2 and rows
+    assert {row["text"] for row in rows} <= set(trainer.log.judged[0].texts)
+
+
+def test_a_teacher_that_sees_no_hint_is_shown_without_one(make_trainer, trained_base):
+    run = "hdpo-variant-drifting-0.1+hint=none+filtered=false"
+    trainer = make_trainer(run, model__path=str(trained_base))
+    rows = Samples(None, 1, []).step(trainer, 0)[1]
+    tries = [row for row in rows if row["role"] == "teacher"]
+    assert tries and all(row["kept"] and "!" not in row["prompt"] for row in tries)
+    assert any(row["reward"] == 0 for row in tries)
+
+
 def test_the_jsd_is_that_of_the_weights_after_the_update(sampled):
     trainer, rows = sampled
     row = next(row for row in rows if row["jsd"])

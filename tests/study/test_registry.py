@@ -84,7 +84,7 @@ def test_two_methods_share_a_name_only_if_they_are_equal(one, other):
 @pytest.mark.parametrize(
     ("run", "expected"),
     [
-        ("gpro", r"no method 'gpro'; did you mean grpo\? Known: grpo, hdpo"),
+        ("gpro", r"no method 'gpro'; did you mean grpo\? Known: dapo, "),
         ("ppo-0.1", r"no method 'ppo'"),
         ("hdpo", r"expected hdpo-<teacher>-<distill_weight>, then \+<parameter>=<value> for others"),
         ("hdpo-frozen", r"expected hdpo-<teacher>-<distill_weight>"),
@@ -113,7 +113,7 @@ def test_names_that_state_no_run_are_refused(run, expected):
 @pytest.mark.parametrize(
     ("arms", "expected"),
     [
-        (["hdop"], r"no method 'hdop'; did you mean hdpo\? Known: grpo, hdpo"),
+        (["hdop"], r"no method 'hdop'; did you mean hdpo\? Known: dapo, "),
         ([hdpo(topk=8)], r"hdpo has no parameter 'topk'; did you mean top_k\? Known: "),
         ([{"method": "grpo", "distill_weight": 1.0}], r"grpo has no parameter 'distill_weight'; Known: clip, "),
         ([{"method": "hdpo"}], r"methods: hdpo: distill_weight: Field required"),
