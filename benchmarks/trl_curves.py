@@ -4,6 +4,7 @@
 
 It reads OUT/RUN-SEED.csv and .json, and the kit's runs from the study's folder or, if none is there, from the published
 results. It writes OUT/curves.png and .pdf, OUT/curves.csv and .md, and that table into PAGE where PAGE has room for it.
+So with OUT/cost.json of `benchmarks.trl_overhead`, if it is there.
 """
 
 import sys
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from benchmarks.trl_overhead import cost_table
 from hdpo.claims.reader import Reader
 from hdpo.claims.sources import Folder
 from hdpo.render.runs import run_label
@@ -120,6 +122,8 @@ def main(study_file: str, out: str, page: str | None = None) -> None:
     save_figure(draw(values), folder / "curves")
     write_text(folder / "curves.csv", summary.to_csv(index=False, float_format="%.6f"))
     write_text(folder / "curves.md", table(summary) + "\n")
+    if (cost := folder / "cost.json").exists():
+        write_text(cost.with_suffix(".md"), cost_table(read_json(cost)) + "\n")
     if page is not None:
         write_text(Path(page), fill_blocks(Path(page).read_text(encoding="utf-8")))
 

@@ -1,6 +1,6 @@
 """What a step of `HDPOTrainer` costs beside one of TRL's `GRPOTrainer`, and what the tokens that it adds cost alone.
 
-    python -m benchmarks.trl_overhead [--out FILE] [--quick]
+    python -m benchmarks.trl_overhead [--out results/reference/trl/cost.json] [--quick]    (a table by `trl_curves`)
 
 A quarter of a step's prompts are made cliffs, and every privileged rollout counts as right, so that the most tokens are
 distilled. Both trainers take the same prompts and draw the same rollouts. The added tokens' own cost is that of bare
@@ -17,19 +17,22 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from benchmarks.part import run_part, still_study
+from benchmarks.tables import interval
 from benchmarks.timing import alternate, ratio
 from benchmarks.trl import RUN_SEED, TurnTaker, settings
 from benchmarks.workload import Size, plain_model, plain_tokenizer, write_study
+from hdpo.render.table import make_table, to_markdown
 from hdpo.study.study import Study, load_study
 from hdpo.system.rng import draw_prompts
 
 SIZES = (  # with TRL's sequences per forward pass, as in `benchmarks.peers`, and rounds
-    (Size("0.5M"), 64, 31),
-    (Size("8M", hidden=320, layers=6, heads=5, prompts=8), 128, 7),
+    (Size("0.5M"), 64, 21),
+    (Size("8M", hidden=320, layers=6, heads=5, prompts=8), 128, 5),
 )
 CLIFFS = 0.25  # of a step's prompts
 PRIVILEGED = 4  # rollouts of a cliff
@@ -156,6 +159,26 @@ def make_alone(model: nn.Module, demonstrations: list, trainer: Any) -> None:
                 logits = model(**batch, logits_to_keep=keep).logits
         logits.sum().backward()
         model.zero_grad()
+
+
+def cost_table(result: dict[str, Any]) -> str:
+    """The measured costs as Markdown."""
+    rows = [
+        {
+            "model": row["size"],
+            "P × G": f"{row['prompts']} × {row['group']}",
+            "GRPO, s": f"{row['seconds']['grpo']:.3f}",
+            "HDPO, s": f"{row['seconds']['hdpo']:.3f}",
+            "its tokens alone, s": f"{row['seconds']['tokens']:.3f}",
+            "tokens: rollouts + privileged + distilled": "{grpo:,.0f} + {privileged:,.0f} + {distilled:,.0f}".format(
+                **row["tokens"]
+            ),
+            "HDPO / GRPO [95 %]": interval(row["ratio"]),
+            "without its tokens [95 %]": interval(row["beyond_tokens"]),
+        }
+        for row in result["rows"]
+    ]
+    return to_markdown(make_table("trl-cost", pd.DataFrame(rows)))
 
 
 def with_seeds(run: Callable[[], None]) -> Callable[[], None]:

@@ -28,7 +28,7 @@ from helpers.studies import ROOT, tiny
 from helpers.word_problems import write_word_problems
 
 GSM8K = Path(os.environ.get("HDPO_GSM8K", ROOT.parent / "shared/data/gsm8k"))
-PROBLEMS, SAMPLES, STEPS = 8, 4, 8
+PROBLEMS, SAMPLES, STEPS = 8, 4, 24
 SHOWN = ("step", "reward", "cliffs", "demonstrations", "grad_norm")
 
 pytestmark = [
@@ -140,7 +140,7 @@ def shorten(path: Path) -> None:
     problems = {"train": 150, "development": 2, "validation": 8, "test": 2}
     study["task"] |= {"templates": str(templates), "problems": problems}
     study["train"] |= {"steps": STEPS, "prompts_per_step": 4, "rollouts_per_prompt": 6, "max_response_tokens": 24}
-    study["train"]["optimizer"] |= {"learning_rate": 3e-5, "warmup_steps": 0}
+    study["train"]["optimizer"] |= {"learning_rate": 5e-5, "warmup_steps": 0}
     study["evaluate"] |= {"every": STEPS, "samples": 4}
     study["hardware"]["threads"] = 1
     study["samples"] = STEPS - 1
