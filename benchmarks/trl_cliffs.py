@@ -1,8 +1,8 @@
 """The true cliffs of the small world, trained by TRL: does `HDPOTrainer` open them as the kit does?
 
-    python -m benchmarks.trl_cliffs train STUDY RUN SEED OUT [STEPS]    one run of a study file, by TRL
-    python -m benchmarks.trl_cliffs draw OUT FIGURE                     every run in OUT, and the kit's where they exist
+    python -m benchmarks.trl_cliffs STUDY RUN SEED OUT [STEPS]    one run of a study file (`trl_curves` draws them)
 
+It writes RUN-SEED.csv, a row for each step, and then RUN-SEED.json, the rest. A run that has both is not trained again.
 Base model, prompts and their order, rewards, temperature and optimiser are the study's. Rollouts come from TRL's
 `generate` and advantages are TRL's: the group's own mean and deviation, not those of the others. The learning rate
 warms up from 0. It is constant then, as the study's.
@@ -10,12 +10,13 @@ warms up from 0. It is constant then, as the study's.
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from transformers import TrainerCallback
 
@@ -23,19 +24,17 @@ from benchmarks.trl import settings as trl_settings
 from benchmarks.workload import plain_model, plain_tokenizer
 from hdpo.stats.passk import pass_at_k
 from hdpo.study.study import Run, load_study
-from hdpo.system.files import read_json, write_json
+from hdpo.system.files import write_atomic, write_json
 from hdpo.system.provenance import provenance
 from hdpo.system.rng import draw_prompts
 from hdpo.tasks import Problem, Task
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ROWS = 64  # of a forward pass
+CURVES = ("reward", "frac_reward_zero_std", "entropy", "grad_norm", "step_time")  # and all of HDPO's
 
 
-def train(run: Run, out: Path, steps: int) -> dict[str, Any]:
-    """Train `run` for `steps` steps. The record: of each step reward and share of cliffs, and pass@k on the way."""
+def train(run: Run, out: Path, steps: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Train `run` for `steps` steps: what TRL logged, a row for each step, and the record with pass@k on the way."""
     from datasets import Dataset
 
     from hdpo.trl import HDPOConfig, HDPOTrainer
@@ -69,15 +68,10 @@ def train(run: Run, out: Path, steps: int) -> dict[str, Any]:
     )
     held_out.trainer = trainer
     trainer.train()
-    logs = [entry for entry in trainer.state.log_history if "reward" in entry]
-    return {
-        "run": run.name,
-        "seed": run.seed,
-        "kit": str(run.folder / "metrics.jsonl"),
-        "curves": [{"step": entry["step"], **{key: entry[key] for key in entry if _is_curve(key)}} for entry in logs],
-        "validation": held_out.records,
-        "seconds": trainer.state.log_history[-1]["train_runtime"],
-    }
+    logs = pd.DataFrame([entry for entry in trainer.state.log_history if "reward" in entry]).set_index("step")
+    curves = logs[[name for name in logs if name in CURVES or name.startswith("hdpo/")]]
+    seconds = trainer.state.log_history[-1]["train_runtime"]
+    return curves, {"run": run.name, "seed": run.seed, "validation": held_out.records, "seconds": seconds}
 
 
 def reward_of(task: Task, problems: list[Problem]) -> Callable[..., list[float]]:
@@ -88,10 +82,6 @@ def reward_of(task: Task, problems: list[Problem]) -> Callable[..., list[float]]
         return [task.reward(by_prompt[prompt], text) for prompt, text in zip(prompts, completions, strict=True)]
 
     return reward
-
-
-def _is_curve(key: str) -> bool:
-    return key.startswith("hdpo/") or key in ("reward", "frac_reward_zero_std", "entropy", "grad_norm", "step_time")
 
 
 class HeldOut(TrainerCallback):
@@ -130,52 +120,18 @@ class HeldOut(TrainerCallback):
         self.records.append({"step": step} | {f"pass@{k}": pass_at_k(correct, self.samples, k).mean() for k in self.ks})
 
 
-def draw(out: Path, figure_file: Path) -> None:
-    """Share of cliffs and reward by step, means over seeds and ten steps; dashed, the kit's runs of the same names."""
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
-    from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
-
-    rows = pd.concat([frame for path in sorted(out.glob("*.json")) for frame in _frames(read_json(path))])
-    hues = dict(zip(rows["run"].unique(), list(PALETTE.values())[1:], strict=False))
-    use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.6))
-    for axis, value in zip(axes, ("share of cliffs", "mean reward"), strict=True):
-        for (run, source), part in rows.groupby(["run", "source"]):
-            smooth = part.groupby("step")[value].mean().rolling(10, min_periods=1).mean()
-            axis.plot(smooth, "-" if source == "TRL" else "--", color=hues[run], label=f"{run}, {source}")
-        axis.set_xlabel("step")
-        axis.set_ylabel(value)
-    axes[0].legend()
-    figure.savefig(figure_file)
-
-
-def _frames(record: dict[str, Any]) -> Iterator["pd.DataFrame"]:
-    """The curves of a record, and those of the kit's run of the same name and seed, if it exists."""
-    import pandas as pd
-
-    both = ["step", "share of cliffs", "mean reward"]
-    ours = pd.DataFrame(record["curves"])[["step", "hdpo/cliff_share", "reward"]].set_axis(both, axis=1)
-    yield ours.assign(run=record["run"], source="TRL")
-    if Path(record["kit"]).exists():
-        kit = pd.read_json(record["kit"], lines=True)[["step", "cliff_fraction", "reward"]].set_axis(both, axis=1)
-        yield kit.assign(step=kit["step"] + 1, run=record["run"], source="kit")
-
-
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
-    command, *rest = arguments
-    if command == "draw":
-        draw(*map(Path, rest))
+    study_file, name, seed, out, *steps = arguments
+    study, stem = load_study(study_file), Path(out) / f"{name}-{seed}"
+    run, record = study.run(name, int(seed)), stem.with_name(f"{stem.name}.json")
+    if record.exists():
         return
-    study_file, name, seed, out, *steps = rest
-    study = load_study(study_file)
-    run, folder = study.run(name, int(seed)), Path(out)
     origin = provenance()  # of the code that trains, whatever changes meanwhile
     origin["versions"] |= {package: version(package) for package in ("trl", "accelerate")}
-    record = train(run, folder, int(steps[0]) if steps else study.train.steps)
-    write_json(folder / f"{name}-{seed}.json", record | {"provenance": origin})
+    curves, found = train(run, Path(out), int(steps[0]) if steps else study.train.steps)
+    write_atomic(record.with_suffix(".csv"), lambda path: curves.to_csv(path, float_format="%.6g"))
+    write_json(record, found | {"provenance": origin})
 
 
 if __name__ == "__main__":

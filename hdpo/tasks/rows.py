@@ -164,7 +164,7 @@ def load_table(file: Path, wanted: list[str]) -> tuple[list[str], pa.Table]:
             as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.large_string()))
             table = pa.csv.read_csv(file, None, pa.csv.ParseOptions(newlines_in_values=True), as_text)
             return table.column_names, table
-        # Not Arrow's reader, which takes some texts for times and rounds long numbers.
+        # Not Arrow's reader, nor `datasets`, which uses it: they take some texts for times and round long numbers.
         lines = file.read_text(encoding="utf-8-sig").split("\n")
         rows = [json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()]
         names = list(dict.fromkeys(name for row in rows for name in dict(row)))

@@ -107,3 +107,13 @@ def test_readme_shows_the_committed_results(monkeypatch):
     text = Path("README.md").read_text(encoding="utf-8")
     assert text.count("<!-- from ") == 4
     assert fill_blocks(text) == text
+
+
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "<!-- from " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_show_the_committed_results(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = page.read_text(encoding="utf-8")
+    assert fill_blocks(text) == text
