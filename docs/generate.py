@@ -12,17 +12,18 @@ import draw
 import hdpo
 from facts import REFERENCE, ROOT, Verdicts, facts, markdown, read_json
 from hdpo.claims.claims import AnyClaim, Contrasted, Theory, load_claims
-from hdpo.claims.registration import load_registration
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.render.formats import signed
 from hdpo.render.table import markdown_text, to_markdown
 from hdpo.report.captions import FIGURES
+from hdpo.report.finding import regime as regime_of
 from hdpo.report.reasons import reason, rule_in_words
+from hdpo.study.study import load_study
 from hdpo.theory.statements import covered, read_theory, theory_table
 
 OUT = ROOT / "docs/generated"
 API = {  # what a reader of the paper, or the author of a method or a task, looks up
-    "methods": ["grpo", "hdpo"],
+    "methods": sorted(path.stem for path in (ROOT / "hdpo/methods").glob("[!_]*.py")),
     "learning": ["cliffs", "advantages", "policy_gradient", "jsd", "teacher", "trainer", "learner", "metrics"],
     "sampling": ["sampler"],
     "tasks": ["", "verifiers", "countdown"],
@@ -48,7 +49,7 @@ def write_pages() -> dict[str, str]:
     shutil.rmtree(OUT, ignore_errors=True)
     for folder in ("claims", "figures", "api"):
         (OUT / folder).mkdir(parents=True)
-    names = {planned.regime: name for name, planned in load_registration().studies.items()}
+    names = {regime_of(load_study(ROOT / f"config/{name}.yaml")): name for name in ("small", "small-true")}
     curves = {regime: pd.read_parquet(REFERENCE / name / "curves.parquet") for regime, name in names.items()}
     verdicts = read_verdicts(names)
     draw.draw_metrics(curves, OUT / "figures")
