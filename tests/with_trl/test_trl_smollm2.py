@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hdpo.tasks import Verdict
 from hdpo.tasks.verifiers import numeric
 from hdpo.trl import HDPOConfig, HDPOTrainer
-from helpers.smollm2 import MISSING, keep, save_model
+from helpers.smollm2 import MISSING, keep, save_model, trl_table
 from helpers.word_problems import write_word_problems
 
 STEPS, SAVED = 4, 2
@@ -78,7 +78,8 @@ def test_word_problems_are_trained_on_and_a_stopped_run_goes_on(tmp_path):
     logs = [entry for entry in whole.state.log_history if "reward" in entry]
     weights = {name: value.clone() for name, value in whole.model.state_dict().items()}
     names = ("reward", "hdpo/cliffs", "hdpo/privileged_pass_rate", "hdpo/kept", "hdpo/tokens", "hdpo/jsd", "grad_norm")
-    keep("trl", [{name: entry.get(name) for name in ("step", *names)} for entry in logs])
+    rows = [{name: entry.get(name) for name in ("step", *names)} for entry in logs]
+    keep("trl", rows, trl_table(rows))
     assert sum(entry["hdpo/kept"] for entry in logs) > 0
     resumed = train(STEPS, resume=True)
     assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
