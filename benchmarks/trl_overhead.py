@@ -144,7 +144,7 @@ def make_alone(model: nn.Module, demonstrations: list, trainer: Any) -> None:
     Each distinct one goes through once, as in the trainer: without a gradient under the teacher's prompt, and with one
     under the student's.
     """
-    shown = [one.teacher for one, number in demonstrations for _ in range(number)]
+    shown = [list(one.teacher) for one, number in demonstrations for _ in range(number)]
     prompts = trainer.processing_class.pad({"input_ids": shown}, return_tensors="pt")
     with torch.no_grad():
         model.generate(**prompts, generation_config=trainer.generation_config)
@@ -153,7 +153,7 @@ def make_alone(model: nn.Module, demonstrations: list, trainer: Any) -> None:
         part = [one for one, _ in demonstrations[start : start + rows]]
         keep = max(len(one.completion) for one in part) + 1
         for role in ("teacher", "student"):
-            texts = [getattr(one, role) + one.completion for one in part]
+            texts = [[*getattr(one, role), *one.completion] for one in part]
             batch = trainer.processing_class.pad({"input_ids": texts}, return_tensors="pt")
             with torch.set_grad_enabled(role == "student"):
                 logits = model(**batch, logits_to_keep=keep).logits

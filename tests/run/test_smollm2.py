@@ -23,7 +23,7 @@ from hdpo.study.study import Study, load_study
 from hdpo.system.rng import generator
 from hdpo.tasks import Verdict
 from hdpo.tasks.scoring import Scorer
-from helpers.smollm2 import MISSING, keep, save_model
+from helpers.smollm2 import MISSING, keep, kit_table, save_model
 from helpers.studies import ROOT, tiny
 from helpers.word_problems import write_word_problems
 
@@ -123,7 +123,7 @@ def test_a_first_run_on_word_problems(model_folder, tmp_path, monkeypatch, capsy
         assert main(["show", "words.yaml", "--run", run, "--seed", "1"]) == 0
         samples = capsys.readouterr().out
         assert "How many" in samples
-    keep("kit", rows, samples=samples)
+    keep("kit", rows, kit_table(rows), samples=samples)
     table = pd.DataFrame(rows)
     plain = table.loc[table["step"] == 0, "reward"].mean()
     assert 0.1 <= plain <= 0.6

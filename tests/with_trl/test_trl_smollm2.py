@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hdpo.tasks import Verdict
 from hdpo.tasks.verifiers import numeric
 from hdpo.trl import HDPOConfig, HDPOTrainer
-from helpers.smollm2 import MISSING, keep, save_model
+from helpers.smollm2 import MISSING, keep, save_model, trl_table
 from helpers.word_problems import write_word_problems
 
 STEPS, SAVED = 4, 2
@@ -46,7 +46,7 @@ def test_word_problems_are_trained_on_and_a_stopped_run_goes_on(tmp_path):
     save_model(tmp_path / "model")
     data = problems(tmp_path / "words.csv")
 
-    def train(steps: int, resume: bool = False) -> HDPOTrainer:
+    def train(checkpoint: str | None = None) -> HDPOTrainer:
         args = HDPOConfig(
             str(tmp_path / "out"),
             distill_weight=0.1,
@@ -57,7 +57,7 @@ def test_word_problems_are_trained_on_and_a_stopped_run_goes_on(tmp_path):
             loss_type="dapo",
             learning_rate=3e-5,
             lr_scheduler_type="constant",
-            max_steps=steps,
+            max_steps=STEPS,
             save_steps=SAVED,
             logging_steps=1,
             log_completions=True,
@@ -71,14 +71,15 @@ def test_word_problems_are_trained_on_and_a_stopped_run_goes_on(tmp_path):
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", padding_side="left")
         trainer = HDPOTrainer(model, right, args, data, processing_class=tokenizer)
-        trainer.train(resume_from_checkpoint=resume or None)
+        trainer.train(resume_from_checkpoint=checkpoint)
         return trainer
 
-    whole = train(STEPS)
+    whole = train()
     logs = [entry for entry in whole.state.log_history if "reward" in entry]
     weights = {name: value.clone() for name, value in whole.model.state_dict().items()}
     names = ("reward", "hdpo/cliffs", "hdpo/privileged_pass_rate", "hdpo/kept", "hdpo/tokens", "hdpo/jsd", "grad_norm")
-    keep("trl", [{name: entry.get(name) for name in ("step", *names)} for entry in logs])
+    rows = [{name: entry.get(name) for name in ("step", *names)} for entry in logs]
+    keep("trl", rows, trl_table(rows))
     assert sum(entry["hdpo/kept"] for entry in logs) > 0
-    resumed = train(STEPS, resume=True)
+    resumed = train(str(tmp_path / f"out/checkpoint-{SAVED}"))
     assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())

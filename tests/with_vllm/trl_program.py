@@ -5,7 +5,6 @@ which is bfloat16 on a CPU: DTYPE `auto`. In float32 log-probabilities can be co
 copies of the weights that TRL cannot renew, so they are loaded as the kit loads them.
 """
 
-import copy
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ from hdpo.sampling.vllm_sampler import ENVIRONMENT, _pack_head
 
 os.environ |= ENVIRONMENT | {"TORCHDYNAMO_DISABLE": "1", "VLLM_USE_AOT_COMPILE": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
+from transformers import AutoModelForCausalLM
 from trl.generation import vllm_generation
 
 from hdpo.trl.demonstrations import completion_logits
@@ -52,7 +52,7 @@ def main(folder: Path, teacher: str, dtype: str) -> None:
         vllm_max_model_length=64,
     )
     engine, draws = trainer.vllm_generation, []
-    generate, initial = engine.generate, copy.deepcopy(trainer.model)
+    generate, initial = engine.generate, AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
     moved = []  # how far the policy's log-probabilities of its rollouts are from the initial weights'
 
     def logps(model, prompts: list, completions: list) -> torch.Tensor:
