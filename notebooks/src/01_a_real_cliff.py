@@ -38,6 +38,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from IPython.display import display
 
 from hdpo.learning.cliffs import cliff_mask
 from hdpo.learning.trainer import Trainer
@@ -154,8 +155,8 @@ print(f"its probability: {logp.sum().exp():.1e}, once in {1 / logp.sum().exp():,
 #
 # $$A_i = r_i - \text{mean of the other rewards},$$
 #
-# divided by the spread of the others where they have one. The loss is $-\frac1N \sum_i A_i \sum_t \log \pi_\theta(y_{i,t}
-# \mid x, y_{i,<t})$, over all $N$ tokens of all rollouts.
+# divided by the spread of the others where they have one. The loss is $-\frac1N \sum_i A_i \sum_t \log
+# \pi_\theta(y_{i,t} \mid x, y_{i,<t})$, over all $N$ tokens of all rollouts.
 #
 # > **Predict.** All rewards are 0. Is the gradient small, or noisy, or something else?
 #
@@ -210,13 +211,16 @@ tries = trainer.sampler.sample(privileged, 16, 1.0, torch.Generator().manual_see
 for number, answer in enumerate(texts(tries.completions), 1):
     echo = ", word for word as in the hint" if task.is_echo(cliff, answer) else ""
     print(f"{number:2}  {answer:46}  {first_fault(cliff, answer)}{echo}")
-kept = [row for row, answer in zip(tries.completions, texts(tries.completions), strict=True) if task.reward(cliff, answer)]
+kept = [
+    row for row, answer in zip(tries.completions, texts(tries.completions), strict=True) if task.reward(cliff, answer)
+]
 print(f"\n{len(kept)} of {len(tries)} right")
 
 # %% [markdown]
 # The rescue. The tries that are wrong show why HDPO keeps only what is right, its filter $R = 1$: even with the
 # solution in sight, the teacher garbles numbers. Look at the right ones: some repeat the hint, others retell it with
-# terms or steps swapped. They are **demonstrations**, written in the model's own hand, of a problem that it cannot solve.
+# terms or steps swapped. They are **demonstrations**, written in the model's own hand, of a problem that it cannot
+# solve.
 #
 # ## What the student can learn, token by token
 #
@@ -265,15 +269,15 @@ right_axis.set(xlabel="JSD, nats", xlim=(0, 0.75))
 much = sorted(distance.tolist(), reverse=True)
 carry = next(n for n in range(len(much)) if sum(much[:n]) > sum(much) / 2)
 figure.suptitle(f"{carry} of {len(words)} tokens carry half of the difference", fontweight="bold")
-figure
+display(figure)
 
 # %% [markdown]
 # Read it from the top, word by word. The dots show how likely each role finds the word that was written. Where one has
 # to choose, a number or a sign, the teacher knows and the student guesses: the bar is long. Where the rules leave one
 # way on, as at `=`, both know it and there is no bar.
 #
-# Look at the student's dots again. No single word is hopeless; only all of them in a row are. And the signal is *dense*:
-# the reward was one bit for a whole answer, whereas the JSD says at every word what to change.
+# Look at the student's dots again. No single word is hopeless; only all of them in a row are. And the signal is
+# *dense*: the reward was one bit for a whole answer, whereas the JSD says at every word what to change.
 #
 # ## And its gradient is not zero
 
@@ -281,9 +285,9 @@ figure
 distillation = jsd(P, probabilities(task.student_prompt(cliff))).mean()  # the teacher's P carries no gradient
 distillation = torch.autograd.grad(distillation, model.parameters())
 norms = {"policy term (GRPO)": gradients["as they are"], "distillation term (HDPO)": distillation}
-pd.Series({name: float(torch.cat([part.flatten() for part in parts]).norm()) for name, parts in norms.items()}).to_frame(
-    "norm of the gradient on this cliff"
-)
+pd.Series(
+    {name: float(torch.cat([part.flatten() for part in parts]).norm()) for name, parts in norms.items()}
+).to_frame("norm of the gradient on this cliff")
 
 # %% [markdown]
 # That is the whole idea of HDPO: $L = L_\text{GRPO} + \lambda \, L_\text{JSD}$, with the second term on cliffs only.
@@ -319,7 +323,8 @@ for role, prompt in prompts.items():
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Someone suggests a reward of −1 for a wrong answer instead of 0, so that failures count. Does it open the cliff?
+# **1.** Someone suggests a reward of −1 for a wrong answer instead of 0, so that failures count. Does it open the
+# cliff?
 #
 # <details><summary>Solution</summary>
 #
@@ -372,7 +377,8 @@ for role, prompt in prompts.items():
 #
 # </details>
 #
-# **4.** Suppose a problem has $p = 1/1000$. How many rollouts must a group have to contain a right one half of the time?
+# **4.** Suppose a problem has $p = 1/1000$. How many rollouts must a group have to contain a right one half of the
+# time?
 #
 # <details><summary>Solution</summary>
 #

@@ -16,9 +16,9 @@
 #
 # *About 30 minutes. You have seen the cliff of lesson 1.*
 #
-# You write HDPO in about 40 lines of PyTorch, with nothing but a model, a tokenizer and a verifier. Then you train on the
-# cliff of lesson 1 until the student solves it *without* the hint. At the end you read the kit's own version, and check
-# that both compute the same gradient.
+# You write HDPO in about 40 lines of PyTorch, with nothing but a model, a tokenizer and a verifier. Then you train on
+# the cliff of lesson 1 until the student solves it *without* the hint. At the end you read the kit's own version, and
+# check that both compute the same gradient.
 #
 # As before: where it says *Predict*, write your guess down first.
 
@@ -33,7 +33,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from hdpo.learning.trainer import Trainer
 from hdpo.methods.hdpo import HDPO
@@ -194,7 +194,7 @@ axis.set(xlabel="training step", ylabel="right rollouts of 16,\nwithout the hint
 axis.set(ylim=(-0.5, 16.5), xticks=range(0, STEPS, 4), yticks=range(0, 17, 4))
 said = f"HDPO's student solves it after {first} steps" if first else "HDPO's student has not solved it yet"
 axis.set_title(f"{said};\nGRPO's solves it {'never' if not sum(right['GRPO']) else 'as well'}", fontweight="bold")
-figure
+display(figure)
 
 # %% [markdown]
 # Two phases. At first every step is a cliff: the policy term is zero, and the distillation term alone moves the
@@ -233,8 +233,8 @@ scores = {
 pd.DataFrame(scores).map("{:.0%}".format).rename_axis("share of right tries on other puzzles")
 
 # %% [markdown]
-# A study trains on many puzzles of all sizes, at a smaller learning rate. Then what is learned on cliffs carries over to
-# new ones; lesson 4 shows how far.
+# A study trains on many puzzles of all sizes, at a smaller learning rate. Then what is learned on cliffs carries over
+# to new ones; lesson 4 shows how far.
 #
 # ## The same in the kit
 #
@@ -263,9 +263,9 @@ pd.Series(beside, name="the kit, hdpo/methods/hdpo.py").rename_axis("ours").to_f
 #
 # ## Is it the same gradient?
 #
-# Words are cheap. We draw demonstrations of this cliff, give them to both, and compare the gradients of the distillation
-# term, weight by weight. First with $k$ as large as the vocabulary, where the top-$k$ form is the plain divergence, then
-# with the study's own $k$.
+# Words are cheap. We draw demonstrations of this cliff, give them to both, and compare the gradients of the
+# distillation term, weight by weight. First with $k$ as large as the vocabulary, where the top-$k$ form is the plain
+# divergence, then with the study's own $k$.
 #
 # > **Predict.** Equal to the last bit? To a millionth? And with the smaller $k$?
 
@@ -288,14 +288,17 @@ def kit_gradient(top_k):
 rows = {}
 for top_k in (len(tokenizer), trainer.method.top_k):
     gap = (kit_gradient(top_k) - ours).norm() / ours.norm()
-    rows[f"k = {top_k} of {len(tokenizer)} tokens"] = {"norm of ours": float(ours.norm()), "relative difference": f"{gap:.1e}"}
+    rows[f"k = {top_k} of {len(tokenizer)} tokens"] = {
+        "norm of ours": float(ours.norm()),
+        "relative difference": f"{gap:.1e}",
+    }
 print(len(answers), "demonstrations")
 assert (kit_gradient(len(tokenizer)) - ours).norm() < 1e-4 * ours.norm()
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# With the whole vocabulary both agree up to rounding: sums in another order. The smaller $k$ changes a little, since the
-# teacher's tail is cut off and the rest rescaled. You have written HDPO.
+# With the whole vocabulary both agree up to rounding: sums in another order. The smaller $k$ changes a little, since
+# the teacher's tail is cut off and the rest rescaled. You have written HDPO.
 #
 # ## Try it
 #
@@ -343,8 +346,8 @@ print(another.question, "right rollouts at each step:", train(another, λ, steps
 #
 # </details>
 #
-# **4.** Plain supervised learning on the hint also opens a cliff: lower $-\log \pi_\theta(y^* \mid x)$. Write `sft_loss`
-# and take a few steps. What does HDPO have that this has not?
+# **4.** Plain supervised learning on the hint also opens a cliff: lower $-\log \pi_\theta(y^* \mid x)$. Write
+# `sft_loss` and take a few steps. What does HDPO have that this has not?
 #
 # <details><summary>Solution</summary>
 #

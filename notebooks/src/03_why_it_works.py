@@ -14,11 +14,12 @@
 # %% [markdown]
 # # Lesson 3. Why it works, and where the argument stops
 #
-# *About 30 minutes. Lessons 1 and 2 showed that HDPO opens a cliff. Here you see why, in cases small enough to compute.*
+# *About 30 minutes. Lessons 1 and 2 showed that HDPO opens a cliff. Here you see why, in cases small enough to
+# compute.*
 #
-# The paper gives two propositions. One says that a teacher with the student's own weights is a *close* teacher. The other
-# says that its filtered answers are the *right* target. You check both, and find the place where each says less than it
-# seems to.
+# The paper gives two propositions. One says that a teacher with the student's own weights is a *close* teacher. The
+# other says that its filtered answers are the *right* target. You check both, and find the place where each says less
+# than it seems to.
 #
 # Two cells have sliders. They need a running notebook; above each stands a figure that needs none.
 
@@ -53,134 +54,144 @@ def softmax(z):
 
 
 # %% [markdown]
-# ## A bandit: one problem, twelve answers
+# ## A toy: an answer of T tokens
 #
-# Shrink the model to its bones. There is one problem with twelve possible answers, the *arms*; four are right. The
-# student's distribution is $\mathrm{softmax}(W c)$, where $c$ describes the prompt. A hint $h$ changes the input and
-# nothing else, so the teacher is $\mathrm{softmax}(W (c + B h))$ with the *same* weights $W$. As in a language model, a
-# step on the student moves the teacher too.
-
-# %%
-toy = make_bandit(n_arms=12, n_correct=4, success=0.03, rng=np.random.default_rng(0))
-arms = {"right": toy.reward.astype(int), "student": np.exp(toy.student_logp())}
-arms |= {"teacher": np.exp(toy.teacher_logp([3.0, 0.0]))}  # a hint that lifts every right arm by 3 nats of logit
-pd.DataFrame(arms).rename_axis("arm").T
-
-# %% [markdown]
-# Below is HDPO on the bandit. $p$ is the student's chance of a right answer at the start: the *depth* of the cliff. A
-# problem looks like a cliff in a step with probability $(1 - p)^G$.
+# Shrink the model to its bones. An answer has $T$ tokens, and all of them must be right. The student gets each right
+# with probability $s$, so its chance of a right answer is $p = s^T$: the *depth* of the cliff. The teacher, who sees
+# the hint, gets an answer right half of the time. A group of $G$ rollouts is a cliff with probability $(1 - p)^G$.
 #
-# The gradient of the JSD in the student's logits is $S_k (g_k - \sum_j S_j g_j)$ with $g_k = \frac12 \log (S_k / M_k)$.
+# Each token has one logit, and training takes plain gradient steps. GRPO's term is that of lesson 2. The JSD between
+# the teacher's probability $q$ of the right token and the student's $s$ pulls the logit with $\frac12 s (1 - s)
+# [\mathrm{logit}\, m - \mathrm{logit}\, s]$, where $m = \frac12 (s + q)$.
 #
-# > **Predict.** At $p$ = 1/10, 1/100, 1/1000: about how many steps will GRPO need to reach $p$ = 1/2? And HDPO?
+# > **Predict.** An answer of 24 tokens, $p = 1/1000$. About how many steps does GRPO need to reach $p = 1/2$? And HDPO?
 
 
 # %%
-def climb(p, weight, group=16, tries=4, steps=1500, rate=1.0, seed=0, filtered=False):
-    """The student's p at every step. GRPO where the weight λ is 0, else HDPO."""
-    rng, bandit = np.random.default_rng(seed), make_bandit(12, 4, p, np.random.default_rng(0))
-    W, c, reward = bandit.weights.copy(), bandit.context, bandit.reward
-    hinted, path = c + bandit.hint_map @ [3.0, 0.0], []
+def logit(x):
+    return np.log(x / (1 - x))
+
+
+def pull(s, q):
+    """How strongly the JSD to a teacher with q pulls the logit of a token with probability s."""
+    return 0.5 * s * (1 - s) * (logit((s + q) / 2) - logit(s))
+
+
+def climb(p, T, λ, G=16, tries=4, teacher=0.5, steps=1500, rate=2.0, seeds=8):
+    """The student's p at every step, [steps, seeds]. GRPO where λ is 0, else HDPO."""
+    rng, path = np.random.default_rng(0), []
+    logits, q = np.full((seeds, T), logit(p ** (1 / T))), teacher ** (1 / T)
     for _ in range(steps):
-        student, teacher = softmax(W @ c), softmax(W @ hinted)
-        path.append(student @ reward)
-        drawn = rng.choice(12, size=group, p=student)
-        r, ascent = reward[drawn], np.zeros(12)
-        if r.any():  # GRPO's term; all advantages are 0 on a cliff
-            ascent = (r - (r.sum() - r) / (group - 1)) @ (np.eye(12)[drawn] - student) / group
-        elif weight and reward[rng.choice(12, size=tries, p=teacher)].any():  # a cliff with a demonstration
-            teacher = teacher * reward / (teacher @ reward) if filtered else teacher  # exercise 3; the paper does not
-            g = np.log(2 * student / (student + teacher)) / 2
-            ascent = -weight * student * (g - student @ g)
-        W += rate * np.outer(ascent, c) / (c @ c)
+        s = 1 / (1 + np.exp(-logits))  # [seeds, T]
+        path.append(s.prod(1))
+        tokens = rng.random((seeds, G, T)) < s[:, None]  # which tokens of which rollout are right
+        r = tokens.all(2).astype(float)  # rewards, [seeds, G]
+        advantages = r - (r.sum(1, keepdims=True) - r) / (G - 1)  # all 0 on a cliff
+        policy = (advantages[:, :, None] * (tokens - s[:, None])).mean(1)
+        shown = (r.sum(1) == 0) & (rng.random((seeds, tries)) < teacher).any(1)  # a cliff, and a demonstration of it
+        logits = logits + rate * (policy + λ * shown[:, None] * pull(s, q))
     return np.array(path)
 
 
-def draw_climb(p=0.01, weight=1.0, group=16, axis=None):
-    """Both methods from the same depth, eight seeds each."""
-    if alone := axis is None:
-        figure, axis = plt.subplots(figsize=(4.4, 2.6))
+def half(path):
+    """The step at which p passes 1/2, median over seeds, in words."""
+    steps = np.where((path > 0.5).any(0), (path > 0.5).argmax(0), np.inf)
+    return f"{np.median(steps):.0f}" if np.isfinite(np.median(steps)) else "never here"
+
+
+def draw_climb(p=0.001, T=24, λ=1.0, G=16):
+    """Both methods from the same depth, a line per seed."""
+    figure, axis = plt.subplots(figsize=(4.4, 2.6))
     said = []
-    for place, (name, λ, colour) in enumerate((("GRPO", 0.0, ORANGE), ("HDPO", weight, BLUE))):
-        paths = np.array([climb(p, λ, group, seed=seed) for seed in range(8)])
-        axis.plot(1 + np.arange(paths.shape[1]), paths.T, color=colour, lw=0.8, alpha=0.7)
-        reached = np.where((paths > 0.5).any(1), (paths > 0.5).argmax(1), np.inf)
-        said.append(f"{name} {np.median(reached):.0f}" if np.isfinite(np.median(reached)) else f"{name} never here")
-        axis.annotate(name, (0.02, 0.85 - 0.14 * place), xycoords="axes fraction", color=colour)
-    axis.set(xscale="log", xlabel="step", ylabel="student's $p$", ylim=(0, 1))
-    axis.set_title(f"$p$ = {p:.2g}: half of the way after {', '.join(said)}", fontsize="medium", fontweight="bold")
-    if alone:
-        display(figure)
-        plt.close(figure)
+    for place, (name, weight, colour) in enumerate((("GRPO", 0.0, ORANGE), ("HDPO", λ, BLUE))):
+        path = climb(p, T, weight, G)
+        said.append(f"{name} {half(path)}")
+        axis.semilogx(1 + np.arange(len(path)), path, color=colour, lw=0.8)
+        axis.annotate(name, (0.03, 0.83 - 0.15 * place), xycoords="axes fraction", color=colour)
+    axis.set(xlabel="step", ylabel="student's $p$", ylim=(0, 1))
+    axis.set_title(f"Half of the way after: {', '.join(said)} steps", fontsize="medium", fontweight="bold")
+    display(figure)
+    plt.close(figure)
 
 
-figure, axes = plt.subplots(3, 1, figsize=(4.4, 6.6), sharex=True)
-for depth, axis in zip((0.1, 0.01, 0.001), axes, strict=True):
-    draw_climb(depth, axis=axis)
-for axis in axes[:2]:
-    axis.set_xlabel("")
-figure
+draw_climb()
 
 # %% [markdown]
-# At a shallow depth both climb alike: GRPO's rollouts see successes at once. The deeper the cliff, the longer GRPO stands
-# still, until luck brings a first success. HDPO does not wait for luck. Move the sliders: which of depth, $\lambda$ and
-# $G$ decides how far the two are apart?
+# GRPO waits for a lucky success, and then climbs. HDPO has a signal from the first step on. Now change the depth, and
+# the number of tokens over which the difficulty is spread.
+#
+# > **Predict.** At $p = 10^{-6}$, how much longer does HDPO take with 24 tokens? And with a single one?
 
 # %%
-interact(
+depths = 10.0 ** -np.array([1, 2, 3, 4, 6, 8, 10])
+figure, axis = plt.subplots(figsize=(4.4, 3.2))
+cases = {("GRPO", 1): PALETTE["orange"], ("GRPO", 24): PALETTE["vermilion"]}
+cases |= {("HDPO", 1): PALETTE["sky"], ("HDPO", 24): PALETTE["blue"]}
+reached = {}
+for (name, T), colour in cases.items():
+    steps = [half(climb(p, T, float(name == "HDPO"))) for p in depths]
+    found = {p: int(step) for p, step in zip(depths, steps, strict=True) if step != "never here"}
+    reached[name, T] = found
+    axis.loglog(list(found), list(found.values()), "o-", ms=4, color=colour)
+    last = list(found)[-1]
+    where = {"textcoords": "offset points", "color": colour, "fontsize": "small"}
+    axis.annotate(f"{name}, {T} token{'s' * (T > 1)}", (last, found[last]), (4, 5), **where)
+axis.set(xlabel="depth p at the start", ylabel="steps to p = 1/2", xlim=(0.3, 1e-13), ylim=(5, 2500))
+spread = [step for p, step in reached["HDPO", 24].items() if p <= 0.01]
+axis.set_title(f"Depth hardly matters to HDPO with 24 tokens:\n{min(spread)} to {max(spread)} steps", fontweight="bold")
+display(figure)
+
+# %% [markdown]
+# Lines end where a method does not get there in 1,500 steps. GRPO's wait grows like $1/p$. HDPO with many tokens does not
+# feel the depth. With a *single* token it feels it as GRPO does. Why? Move the sliders first, if you can.
+
+# %%
+_ = interact(
     draw_climb,
-    p=FloatLogSlider(0.01, min=-3.5, max=-0.5, description="depth p", continuous_update=False),
-    weight=FloatLogSlider(1.0, min=-2, max=1, description="λ", continuous_update=False),
-    group=IntSlider(16, min=4, max=64, description="G", continuous_update=False),
-    axis=fixed(None),
-);
-
+    p=FloatLogSlider(0.001, min=-10, max=-1, description="depth p", continuous_update=False),
+    T=IntSlider(24, min=1, max=64, description="tokens T", continuous_update=False),
+    λ=FloatLogSlider(1.0, min=-2, max=2, description="λ", continuous_update=False),
+    G=IntSlider(16, min=4, max=64, description="G", continuous_update=False),
+)
 # %% [markdown]
-# ## A first signal is not yet a way out
+# ## A signal is not yet a way out
 #
-# The JSD has a gradient on every cliff. But how large is it? Take one token to which the student gives probability $s$
-# and the teacher one half. Then the pull on that token's logit is $\frac12 s (1 - s) [\mathrm{logit}\, m -
-# \mathrm{logit}\, s]$ with $m = \frac12 (s + \frac12)$. It falls nearly in proportion to $s$.
+# Look at the formula of the pull: it falls nearly in proportion to $s$, the probability of the *token*. GRPO's luck
+# depends on $p$, that of the whole answer. The puzzle of lesson 1 has 24 tokens and a $p$ of about $10^{-10}$. Compare
+# it with a problem that has one token of that probability.
 #
-# The puzzle of lesson 1 has an answer of 24 tokens with a probability of about $10^{-10}$. Compare it with a problem of
-# *one* token of that probability.
-#
-# > **Predict.** On which of the two does the distillation term work? By what factor do the pulls differ?
-
+# > **Predict.** By what factor do the two pulls differ?
 
 # %%
-def pull(s, teacher=0.5):
-    """−∂JSD/∂logit of a token with probability s, between two Bernoulli distributions."""
-    m = (s + teacher) / 2
-    return 0.5 * s * (1 - s) * (np.log(m / (1 - m)) - np.log(s / (1 - s)))
-
-
 p = 1e-10
-cases = {"one token": p, "each of 24 tokens": p ** (1 / 24)}
-s = np.logspace(-11, -0.4, 200)
-figure, axis = plt.subplots(figsize=(4.4, 3))
-axis.loglog(s, pull(s), color=GREY)
-for (name, share), colour in zip(cases.items(), (ORANGE, BLUE), strict=True):
-    axis.plot(share, pull(share), "o", color=colour)
-    axis.annotate(name, (share, pull(share)), (-6, 6), textcoords="offset points", ha="right", color=colour)
-axis.get_lines()[1].set_clip_on(False)
-axis.texts[0].set(ha="left", position=(8, -4))
-ratio = pull(p ** (1 / 24)) / pull(p)
-axis.set(xlabel="probability of the token under the student", ylabel="pull of the JSD on its logit")
-axis.set_title(f"Same cliff, p = 1e-10: spread over 24 tokens\nthe pull is {ratio:.0e} times as strong", fontweight="bold")
-figure
+tokens = {"one token": (p, 0.5), "each of 24 tokens": (p ** (1 / 24), 0.5 ** (1 / 24))}  # s of the student, q
+s = np.logspace(-11, -0.2, 200)
+figure, axis = plt.subplots(figsize=(4.4, 2.9))
+axis.loglog(s, pull(s, 0.9), color=GREY)
+for (name, (share, q)), colour, side in zip(tokens.items(), (ORANGE, BLUE), (8, -100), strict=True):
+    axis.plot(share, pull(share, q), "o", color=colour)
+    axis.annotate(name, (share, pull(share, q)), (side, -4), textcoords="offset points", color=colour)
+ratio = np.divide(*(pull(*tokens[name]) for name in ("each of 24 tokens", "one token")))
+axis.set(xlabel="student's probability s of the token", ylabel="pull of the JSD")
+axis.set_title(
+    f"The same p = {p:.0e}: spread over 24 tokens,\nthe pull is {ratio / 1e6:.0f} million times as strong",
+    fontsize="medium",
+)
+axis.title.set_fontweight("bold")
+display(figure)
 
 # %% [markdown]
-# So distillation opens cliffs that are long walks of moderately unlikely words, as in lesson 1, where no single word was
-# hopeless. It does not open a cliff that hangs on one word which the student never says. The paper does not make
-# this difference.
+# (The line is for a teacher with $q$ = 0.9.) Distillation opens cliffs that are long walks of moderately unlikely
+# words, as in lesson 1, where no single word was hopeless. A cliff that hangs on one word which the student never says
+# gets hardly any pull. An optimiser such as AdamW enlarges small gradients that stand alone, but not beside larger
+# ones of the same batch. The paper does not make this difference.
 #
 # ## Proposition 1: the teacher is near
 #
 # How far is the student from its teacher? The **Kullback–Leibler divergence** $\mathrm{KL}(P \Vert Q) = \sum P \log
 # (P/Q)$ is 0 if they are equal. The paper's Lemma 1 bounds it by the difference $\delta$ of the logits:
 #
-# $$\mathrm{KL}\big(\mathrm{softmax}(z) \,\Vert\, \mathrm{softmax}(z + \delta)\big) \;\le\; \tfrac12 \max_k |\delta_k|^2 .$$
+# $$\mathrm{KL}\big(\mathrm{softmax}(z) \,\Vert\, \mathrm{softmax}(z + \delta)\big) \le \tfrac12 \max_k |\delta_k|^2 .$$
 #
 # > **Predict.** Draw random logits and differences. Will some pairs break the bound? Will some come near it?
 
@@ -204,12 +215,12 @@ axis.annotate("KL = bound", (ends[1], ends[1]), (-8, -1), textcoords="offset poi
 above = (pairs["KL"] > pairs["bound"]).sum()
 axis.set(xlabel="bound of Lemma 1", ylabel="KL (nats)")
 axis.set_title(f"{above} of {len(pairs):,} random pairs exceed the bound", fontweight="bold")
-figure
+display(figure)
 
 # %% [markdown]
 # Proposition 1 uses the lemma for two teachers, both with the hint: the student's own weights $\theta$, and another
-# model $\varphi$. The other model's bound is the first with something added, so it is *larger*. The paper concludes that
-# the same-model teacher has the "strictly tighter gap".
+# model $\varphi$. The other model's bound is the first with something added, so it is *larger*. The paper concludes
+# that the same-model teacher has the "strictly tighter gap".
 #
 # > **Predict.** Two boats float below two bridges. One bridge is higher. Which boat is higher?
 #
@@ -240,8 +251,8 @@ print(f"bound over KL at the median token: {(gaps['same_bound'] / gaps['same_kl'
 print(f"tokens where the other model is nearer to the student: {(gaps['cross_kl'] < gaps['same_kl']).mean():.0%}")
 
 # %% [markdown]
-# The bound holds everywhere and is loose, and the other model is often the nearer one. Nor is a small gap an aim by
-# itself: a teacher equal to the student teaches nothing.
+# The bound holds everywhere, is loose, and does not say who is nearer. Nor is a small gap an aim by itself: a teacher
+# equal to the student teaches nothing.
 #
 # ## Proposition 2: what should the student become?
 #
@@ -251,9 +262,13 @@ print(f"tokens where the other model is nearer to the student: {(gaps['cross_kl'
 #
 # $$\pi^*_\beta(y) \propto \pi_\mathrm{ref}(y)\, e^{R(y)/\beta} .$$
 #
-# We let gradient ascent find the optimum without telling it the formula, and compare.
+# Take one problem with twelve possible answers, a **bandit** with twelve arms; four are right. The student's
+# distribution is $\mathrm{softmax}(W c)$, where $c$ describes the prompt. A hint $h$ changes the input alone: the
+# teacher is $\mathrm{softmax}(W (c + B h))$ with the same weights. We let gradient ascent find the optimum without
+# telling it the formula, and compare.
 
 # %%
+toy = make_bandit(n_arms=12, n_correct=4, success=0.03, rng=np.random.default_rng(0))
 ref, reward = torch.tensor(toy.student_logp()), torch.tensor(toy.reward)
 
 
@@ -269,8 +284,9 @@ for β in (1.0, 0.5, 0.25):
         π = logits.softmax(0)
         objective = (π * reward).sum() - β * (π * (π.log() - ref)).sum()
         (gradient,) = torch.autograd.grad(objective, logits)
-        logits = (logits + gradient / (β * π.detach())).detach().requires_grad_()  # large steps for small π
-    rows[β] = {"success": float((π * reward).sum()), "largest difference": float((π - optimum(β)).abs().max())}
+        logits = (logits + gradient / (β * π)).detach().requires_grad_()  # large steps for small π
+    found = logits.detach().softmax(0)
+    rows[β] = {"success": float(found @ reward), "largest difference": float((found - optimum(β)).abs().max())}
 pd.DataFrame.from_dict(rows, orient="index").rename_axis("β")
 
 # %% [markdown]
@@ -289,7 +305,7 @@ def draw_optimum(β=0.2, axis=None):
     axis.bar(np.arange(12)[~right], π[~right], color=GREY)
     axis.plot(np.arange(12), ref.exp(), "_", ms=14, color=PALETTE["black"])
     odds = float(π[0] / π[1])
-    axis.set(ylabel="probability", ylim=(0, 0.6), xticks=[])
+    axis.set(ylabel="probability", ylim=(0, 0.8), xticks=[])
     axis.set_title(f"β = {β:.2g}: success {float(π @ reward):.2f}, odds of the first two {odds:.2f}", fontsize="medium")
     if alone:
         display(figure)
@@ -299,14 +315,13 @@ def draw_optimum(β=0.2, axis=None):
 figure, axes = plt.subplots(3, 1, figsize=(4.4, 5.4))
 for β, axis in zip((1.0, 0.25, 0.05), axes, strict=True):
     draw_optimum(β, axis)
-axes[0].annotate("right arms", (1.5, 0.45), color=BLUE, ha="center")
-axes[0].annotate("wrong arms; dashes: the reference", (7.5, 0.45), color=GREY, ha="center")
-figure.suptitle("Mass moves from wrong to right; the odds among right arms stay", fontweight="bold", fontsize="medium")
-figure
+axes[0].annotate("right arms", (1.5, 0.6), color=BLUE, ha="center")
+axes[0].annotate("wrong arms; dashes: reference", (7.5, 0.6), color=GREY, ha="center")
+figure.suptitle("Mass moves to the right arms; their odds stay", fontweight="bold", fontsize="medium")
+display(figure)
 
 # %%
-interact(draw_optimum, β=FloatLogSlider(0.2, min=-1.5, max=1, description="β"), axis=fixed(None));
-
+_ = interact(draw_optimum, β=FloatLogSlider(0.2, min=-1.5, max=1, description="β"), axis=fixed(None))
 # %% [markdown]
 # In the limit the optimum is $\pi_\mathrm{ref}(\cdot \mid R = 1)$: the reference's own right answers, in their own
 # proportions. One reaches it by **rejection sampling**: draw from the reference, keep what is right. That is HDPO's
@@ -353,20 +368,20 @@ pd.Series({name: float(np.exp(logp) @ is_right) for name, logp in success.items(
 #
 # ## Try it
 #
-# A teacher whose hint is weak, on a deep cliff. Change the hint's strength in nats and the depth; runs in seconds.
+# A weak teacher on a deep cliff. How bad may the teacher be before HDPO loses its lead? Runs in seconds.
 
 # %%
-strength, depth = 1.0, 0.003
-weak = make_bandit(12, 4, depth, np.random.default_rng(0))
-teacher_p = float(np.exp(weak.teacher_logp([strength, 0.0])) @ weak.reward)
-kept = 1 - (1 - teacher_p) ** 4
-print(f"student {depth:.1%}, teacher {teacher_p:.1%}: a demonstration in {kept:.1%} of steps, from 4 tries")
-print(f"GRPO sees a success in {1 - (1 - depth) ** 16:.1%} of steps, from 16 rollouts")
+depth, T, teacher = 0.001, 24, 0.01
+kept = 1 - (1 - teacher) ** 4
+print(f"a demonstration in {kept:.0%} of steps on a cliff; GRPO sees a success in {1 - (1 - depth) ** 16:.1%} of steps")
+for name, λ in {"GRPO": 0.0, "HDPO": 1.0}.items():
+    print(f"{name}: p = 1/2 after {half(climb(depth, T, λ, teacher=teacher))}")
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Add the same constant to all entries of $\delta$. What happens to the KL, and to the bound? Find a sharper bound.
+# **1.** Add the same constant to all entries of $\delta$. What happens to the KL, and to the bound? Find a sharper
+# bound.
 #
 # <details><summary>Solution</summary>
 #
@@ -397,25 +412,24 @@ print(f"GRPO sees a success in {1 - (1 - depth) ** 16:.1%} of steps, from 16 rol
 #
 # </details>
 #
-# **3.** In `climb`, the JSD pulls towards the unfiltered teacher, as in the paper. With `filtered=True` it pulls towards
-# the teacher's right arms only, rescaled. Predict: does the student climb faster?
+# **3.** Can a larger $\lambda$ open the cliff of a single token? Try $\lambda$ = 1, 10, 100 at $p$ = 1/1000 and at
+# $10^{-6}$.
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# for filtered in (False, True):
-#     paths = [climb(0.001, 1.0, seed=seed, filtered=filtered) for seed in range(8)]
-#     print(f"filtered={filtered}: p = 1/2 after {np.median([(path > 0.5).argmax() for path in paths]):.0f} steps")
+# for depth in (1e-3, 1e-6):
+#     found = [f"λ = {λ}: {half(climb(depth, 1, λ, seeds=4))}" for λ in (1, 10, 100)]
+#     print(f"p = {depth:g}, steps to 1/2: " + "; ".join(found))
 # ```
 #
-# On a deep cliff both pull nearly alike, because the student is far from either. The filter would matter near the top,
-# where the unfiltered teacher holds the student back; but there GRPO does the work.
+# λ multiplies the pull, and depth divides it. A factor that opens a cliff of one depth is too small for the next.
 #
 # </details>
 #
 # ## What to take along
 #
-# - GRPO's wait grows like $1/p$; HDPO's depends on how often the *teacher* succeeds.
+# - GRPO waits about $1/(pG)$ steps for its first signal. HDPO has one as soon as its *teacher* succeeds.
 # - The pull of the JSD is strong where failure is spread over many words, and nearly nil where it hangs on one.
 # - Proposition 1 compares bounds, not gaps. Another model can be nearer.
 # - Proposition 2 names the right target. A worked solution bends it, and the token-level loss aims at the teacher as it

@@ -36,11 +36,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
-from scipy.stats import t as student_t
+from IPython.display import Markdown, display
 
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import Results, compare
+from hdpo.render.formats import signed
 from hdpo.render.style import PALETTE, use_style
 from hdpo.report.finding import effect_frame
 from hdpo.report.gains import arm_frame
@@ -54,7 +54,11 @@ results = {name: Results(study) for name, study in studies.items()}
 effects = effect_frame(results)  # differences to GRPO on the same seeds and problems, in shares, with intervals
 planned = sum(len(study.runs) * len(study.seeds) for study in studies.values())
 there = sum(run != "base" for found in results.values() for run, _ in found.final)
-note = "" if there == planned else " Where a run has one seed so far, it has no interval: read it as a hint, not as a result."
+note = (
+    ""
+    if there == planned
+    else " Where a run has one seed so far, it has no interval: read it as a hint, not as a result."
+)
 Markdown(f"**Published: {there} of {planned} planned runs.**{note}")
 
 # %% [markdown]
@@ -102,10 +106,17 @@ for (name, _), axis in zip(results.items(), axes, strict=True):
         axis.annotate(metric, (2.2, line["diff"].iloc[-1]), color=PALETTE[colour], va="center", fontsize="small")
     axis.set(title=name, xlabel="λ", xticks=range(3), xticklabels=LEVELS, xlim=(-0.3, 3.1))
 axes[0].set_ylabel("points above GRPO")
-at = 100 * effects[(effects["subset"] == "all") & effects["run"].str.endswith("-0.1")].groupby(["regime", "metric"])["diff"].mean()
-gain = {name: f"{at[name, 'pass@8']:+.1f}" for name in results}
-figure.suptitle("pass@8 at λ = 0.1: " + ", ".join(f"{g} on {name}" for name, g in gain.items()), fontweight="bold", fontsize="small")
-figure
+at = (
+    100
+    * effects[(effects["subset"] == "all") & effects["run"].str.endswith("-0.1")]
+    .groupby(["regime", "metric"])["diff"]
+    .mean()
+)
+gain = {name: signed(at[name, "pass@8"]) for name in results}
+figure.suptitle(
+    "pass@8 at λ = 0.1: " + ", ".join(f"{g} on {name}" for name, g in gain.items()), fontweight="bold", fontsize="small"
+)
+display(figure)
 
 # %% [markdown]
 # Filled dots: drifting teacher; hollow: frozen. Bars are 95 % intervals, where there are two seeds or more. Both panels
@@ -129,7 +140,9 @@ for (name, _), axis in zip(results.items(), axes, strict=True):
         adds = 100 * mine[mine["run"].isin(runs)].groupby("subset")["adds"].mean().loc[CLASSES]
         axis.barh(np.arange(3) + shift, adds, height=0.36, color=PALETTE[colour])
         for place, value in enumerate(adds):
-            axis.annotate(f" {value:+.1f} (λ = {level:g}) ", (max(value, 0), place + shift), va="center", fontsize="small")
+            axis.annotate(
+                f" {signed(value)} (λ = {level:g}) ", (max(value, 0), place + shift), va="center", fontsize="small"
+            )
     counts = mine.drop_duplicates("subset").set_index("subset")["problems"]
     labels = [f"{kind.removeprefix('base ')} ({counts[kind]:,})" for kind in CLASSES]
     axis.set(yticks=range(3), yticklabels=labels, title=name)
@@ -138,18 +151,35 @@ for (name, _), axis in zip(results.items(), axes, strict=True):
     low, high = axis.get_xlim()
     axis.set_xlim(low, high + 0.35 * (high - low))
 axes[1].set_xlabel("points of pass@8, mean of both teachers")
-adds = part.assign(adds=part["adds"].where(part["run"].str.endswith("-1"))).groupby(["regime", "subset"])["adds"].mean().unstack()
+adds = (
+    part.assign(adds=part["adds"].where(part["run"].str.endswith("-1")))
+    .groupby(["regime", "subset"])["adds"]
+    .mean()
+    .unstack()
+)
 most = adds.idxmax(axis=1).str.removeprefix("base ")
-figure.suptitle("At λ = 1 the largest part comes from problems\nthat the base solves: "
-                + ", ".join(f"{most[name]} ({name})" for name in results), fontweight="bold", fontsize="medium")
-figure
+figure.suptitle(
+    "At λ = 1 the largest part comes from problems\nthat the base solves: "
+    + ", ".join(f"{most[name]} ({name})" for name in results),
+    fontweight="bold",
+    fontsize="medium",
+)
+display(figure)
 
 # %% [markdown]
-# In brackets: test problems of the class. The two panels have different scales. This is the figure to think about. If a
-# gain comes from problems that the base model solved often anyway, it is not an opened cliff: it is breadth that GRPO
-# loses on easy problems, when it sharpens its favourite answer, and that HDPO keeps. The distillation term then acts as
-# a *regulariser*, a brake.
+# In brackets: test problems of the class. The two panels have different scales. This is the figure to think about. A
+# gain on problems that the base model solved often anyway is no opened cliff. One explanation: GRPO sharpens its
+# favourite answer and loses breadth, and HDPO keeps some of it. The distillation term then acts as a *regulariser*, a
+# brake.
 #
+# > **Predict.** If so, GRPO must have *lost* pass@8 on these problems against its own base model. Has it?
+
+# %%
+for name, found in results.items():
+    (change,) = compare(found.contrasts("test", "pass@8", [{"grpo": 1.0, "base": -1.0}], "base often"))
+    print(f"{name}: GRPO less base model, on what the base often solves: {signed(100 * change.value)} points of pass@8")
+
+# %% [markdown]
 # ## Are cliffs opened?
 #
 # The hardest question has a plain measure. Take the test problems that the base model never solved. How many does the
@@ -175,19 +205,21 @@ reported, rows = reported_scores(), {}
 for level in (0.1, 1):
     for name in results:
         runs = [f"hdpo-{teacher}-{level}" for teacher in ("drifting", "frozen")]
-        cells = {m: 100 * whole.loc[(name, m)].loc[runs, "diff"].mean() for m in ("greedy", "pass@1", "pass@4", "pass@8")}
+        cells = {
+            m: 100 * whole.loc[(name, m)].loc[runs, "diff"].mean() for m in ("greedy", "pass@1", "pass@4", "pass@8")
+        }
         rows[f"{name}, λ = {level:g}"] = cells
 mean = {f"hdpo-{teacher}-0.1": 0.5 for teacher in ("drifting", "frozen")} | {"grpo": -1.0}
 paper = {metric: 100 * reported_contrasts(reported, mean, metric).mean() for metric in ("greedy", "pass@4", "pass@8")}
 table = pd.DataFrame.from_dict(rows | {"the paper, λ = 0.1": paper}, orient="index")
-table.map("{:+.1f}".format).replace("+nan", "not reported").rename_axis("points above GRPO")
+table.map(signed).replace("+nan", "not reported").rename_axis("points above GRPO")
 
 # %%
 signs = np.sign(table[["greedy", "pass@8"]])
 same = [row for row in rows if (signs.loc[row] == signs.loc["the paper, λ = 0.1"]).all()]
 Markdown(
-    f"The paper's pair at λ = 0.1 is greedy {paper['greedy']:+.1f}, pass@8 {paper['pass@8']:+.1f}. Rows with the same pair"
-    f" of signs: **{', '.join(same) or 'none'}**."
+    f"The paper's pair at λ = 0.1 is greedy {signed(paper['greedy'])}, pass@8 {signed(paper['pass@8'])}."
+    f" Rows with the same pair of signs: **{', '.join(same) or 'none'}**."
 )
 
 # %% [markdown]
@@ -207,14 +239,15 @@ seen = family.assign(seen=family["p_holm"] <= 0.05, tested=family["p"].notna())
 seen.groupby(["regime", "metric"], sort=False)[["tested", "seen"]].sum()
 
 # %% [markdown]
-# *Tested* counts differences with two seeds or more. What is not seen is not shown to be zero: each claim's verdict says
-# how large an effect could have hidden.
+# *Tested* counts differences with two seeds or more. What is not seen is not shown to be zero: each claim's verdict
+# says how large an effect could have hidden.
 #
 # ## The verdicts
 #
-# Every claim of the paper got a rule before the runs (`hdpo/paper/claims.yaml`). *Reproduced*: the interval excludes 0 on
-# the claimed side, in every part. *No difference seen*: it holds 0, and the study would have found an effect of interest.
-# *Smaller than this study can see*: it holds 0, and the study is too small to say. *Undecided*: not enough seeds yet.
+# Every claim of the paper got a rule before the runs (`hdpo/paper/claims.yaml`). *Reproduced*: the interval excludes 0
+# on the claimed side, in every part. *No difference seen*: it holds 0, and the study would have found an effect of
+# interest. *Smaller than this study can see*: it holds 0, and the study is too small to say. *Undecided*: not enough
+# seeds yet.
 #
 # > **Predict.** Which of the paper's claims survive in both regimes?
 
@@ -248,18 +281,20 @@ for study_of in ("map", "controls", "bench"):
 #
 # ## Try it
 #
-# Any difference, with its interval. `subset` may be `None`, `"size 5"`, `"base never"`, `"base rarely"`, `"base often"`.
+# Any difference, with its interval. `subset` may be `None`, `"size 5"`, `"base never"`, `"base rarely"`, `"base
+# often"`.
 
 # %%
 regime, run, metric, subset = "true cliffs", "hdpo-drifting-0.1", "pass@8", "size 5"
 (found,) = compare(results[regime].contrasts("test", metric, [{run: 1.0, "grpo": -1.0}], subset))
-print(f"{100 * found.value:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], {len(found.seeds)} seeds")
+low, high = (signed(100 * end) if np.isfinite(end) else "unknown" for end in (found.low, found.high))
+print(f"{signed(100 * found.value)} points [{low}, {high}], {len(found.seeds)} seeds, {found.problems:,} problems")
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Compute one difference from raw outcomes: pass@1 of HDPO (drifting, $\lambda$ = 0.1) less GRPO's, true cliffs, seed
-# by seed. `results["true cliffs"].final[run, seed].samples` holds 0 or 1 for each problem and try.
+# **1.** Compute one difference from raw outcomes: pass@1 of HDPO (drifting, $\lambda$ = 0.1) less GRPO's, true cliffs,
+# seed by seed. `results["true cliffs"].final[run, seed].samples` holds 0 or 1 for each problem and try.
 #
 # <details><summary>Solution</summary>
 #
@@ -268,7 +303,7 @@ print(f"{100 * found.value:+.1f} points [{100 * found.low:+.1f}, {100 * found.hi
 # for seed in studies["true cliffs"].seeds:
 #     if {("grpo", seed), ("hdpo-drifting-0.1", seed)} <= set(final):
 #         difference = final["hdpo-drifting-0.1", seed].samples.mean() - final["grpo", seed].samples.mean()
-#         print(f"seed {seed}: {100 * difference:+.1f} points")
+#         print(f"seed {seed}: {signed(100 * difference)} points")
 # ```
 #
 # </details>
@@ -296,6 +331,8 @@ print(f"{100 * found.value:+.1f} points [{100 * found.low:+.1f}, {100 * found.hi
 # <details><summary>Solution</summary>
 #
 # ```python
+# from scipy.stats import t as student_t
+#
 # half = {n: student_t.ppf(0.975, n - 1) / n**0.5 for n in (2, 20)}
 # print(f"{half[2] / half[20]:.0f} times as wide")
 # ```

@@ -19,25 +19,23 @@
 # The paper reports its results in two small tables. You audit them: what do the numbers themselves support, and under
 # which assumptions? This is not fault-finding. A good paper gives enough to be checked, and this one does.
 #
-# Each section is an exercise: a question, an empty cell for you, and a folded solution with its output. Write your guess
-# down, try, then unfold. The kit's full audit is `hdpo audit`; its code is in `hdpo/audit/`.
+# Each section is an exercise: a question, an empty cell for you, and a folded solution with its output. Write your
+# guess down, try, then unfold. The kit's full audit is `hdpo audit`; its code is in `hdpo/audit/`.
 
 # %%
 # %matplotlib inline
-import math
-
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import torch
+from IPython.display import display
 from scipy.stats import norm
 
+from hdpo.audit.significance import reported_difficulty
 from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import reported_hyperparameters, reported_scores
 from hdpo.render.runs import run_label
-from hdpo.render.style import PALETTE, use_style
+from hdpo.render.style import PALETTE, log_ticks, use_style
 from hdpo.stats.power import required_problems_for_shares
-from hdpo.stats.proportions import correlation_needed, difference_se
+from hdpo.stats.proportions import difference_se
 
 use_style()
 paper = reported_scores()  # the paper's Tables 1 and 3, as it prints them
@@ -70,12 +68,13 @@ entries = paper[METRICS].to_numpy().ravel()
 #
 # whole = [n for n in range(1, 5001) if fits(entries, n).all()]
 # random = np.round(np.random.default_rng(0).random(100_000), 4)
-# print(f"{fits(entries, 2048).sum()} of {len(entries)} entries fit n = 2048; of random numbers {fits(random, 2048).mean():.1%}")
+# print(f"{fits(entries, 2048).sum()} of {len(entries)} entries fit n = 2048")
+# print(f"of random numbers {fits(random, 2048).mean():.1%} do")
 # print("all entries fit n =", whole)
 # ```
 #
-# So the numbers do confirm it, and they say more. An average of several samples per problem would lie on a finer grid. So
-# pass@8 was “any of 8 draws is right”, with 8 draws, not the smoother estimate from more samples.
+# So the numbers do confirm it, and they say more. An average of several samples per problem would lie on a finer grid.
+# So pass@8 was “any of 8 draws is right”, with 8 draws, not the smoother estimate from more samples.
 #
 # </details>
 #
@@ -89,8 +88,8 @@ for claim in load_claims():
         print(f"{claim.statement}: {claim.quoted} ({claim.where})")
 
 # %% [markdown]
-# > **Predict.** A range such as “+0.8 to +1.1 %” could mean points or per cent of GRPO's score, in one table or in both.
-# > Will one reading give both ends?
+# > **Predict.** A range such as “+0.8 to +1.1 %” could mean points or per cent of GRPO's score, in one table or in
+# > both. Will one reading give both ends?
 
 # %%
 # your code: pass@4 of every HDPO run less GRPO's, in points and in per cent, for each table
@@ -102,11 +101,12 @@ for claim in load_claims():
 # grpo = paper[paper["run"] == "grpo"].set_index("table")["pass_at_4"]
 # for row in paper[paper["run"] != "grpo"].itertuples():
 #     gain = row.pass_at_4 - grpo[row.table]
-#     print(f"Table {row.table}  {run_label(row.run):24} {100 * gain:+.2f} points  {100 * gain / grpo[row.table]:+.2f} %")
+#     relative = gain / grpo[row.table]
+#     print(f"Table {row.table}  {run_label(row.run):24} {100 * gain:+.2f} points  {100 * relative:+.2f} %")
 # ```
 #
-# The upper end is the largest gain of Table 1 in points; the lower end is the smallest gain of Table 1 in *per cent*. No
-# single reading gives both. A slip like this is common and harmless here, but it shows why one recomputes.
+# The upper end is the largest gain of Table 1 in points; the lower end is the smallest gain of Table 1 in *per cent*.
+# No single reading gives both. A slip like this is common and harmless here, but it shows why one recomputes.
 #
 # </details>
 #
@@ -124,16 +124,17 @@ for claim in load_claims():
 # for metric in METRICS:
 #     base = paper[paper["run"] == "grpo"].set_index("table")[metric]
 #     gains = [getattr(row, metric) - base[row.table] for row in paper[paper["run"] != "grpo"].itertuples()]
-#     print(f"{metric}: {sum(gain > 0 for gain in gains)} of {len(gains)} above GRPO, {sum(gain < 0 for gain in gains)} below")
+#     above, below = (sum(sign * gain > 0 for gain in gains) for sign in (1, -1))
+#     print(f"{metric}: {above} of {len(gains)} above GRPO, {below} below")
 # ```
 #
 # </details>
 #
 # ## 4. Could it be luck in the problems?
 #
-# A score over $n$ problems has a standard error of $\sqrt{p(1-p)/n}$. A difference of two runs on *different* problems has
-# $\sqrt{(p_1(1-p_1) + p_2(1-p_2))/n}$. The same problems for both runs make it smaller; by how much depends on how alike the
-# runs are, and the paper does not say.
+# A score over $n$ problems has a standard error of $\sqrt{p(1-p)/n}$. A difference of two runs on *different* problems
+# has $\sqrt{(p_1(1-p_1) + p_2(1-p_2))/n}$. The same problems for both runs make it smaller; by how much depends on how
+# alike the runs are, and the paper does not say.
 #
 # > **Predict.** How many of the pass@8 gains exceed 1.96 unpaired standard errors?
 
@@ -149,14 +150,19 @@ for number, colour, shift in ((1, "blue", -0.12), (3, "orange", 0.12)):
     part = gains[gains["table"] == number].set_index("run").loc[runs]
     place = np.arange(len(runs)) + shift
     axis.errorbar(100 * part["gain"], place, xerr=196 * part["se"], fmt="o", ms=4, lw=1, color=PALETTE[colour])
-    axis.annotate(f"Table {number}", (0.02, 0.93 if number == 1 else 0.85), xycoords="axes fraction", color=PALETTE[colour])
+    axis.annotate(
+        f"Table {number}", (0.02, 0.93 if number == 1 else 0.86), xycoords="axes fraction", color=PALETTE[colour]
+    )
 axis.axvline(0, color=PALETTE["black"], lw=1)
-axis.set(yticks=range(len(runs)), yticklabels=map(run_label, runs), xlabel="pass@8 above GRPO, points", ylim=(3.6, -0.9))
+axis.set(
+    yticks=range(len(runs)), yticklabels=map(run_label, runs), xlabel="pass@8 above GRPO, points", ylim=(3.6, -1.2)
+)
 axis.set_title(f"{beyond} of {len(gains)} gains lie beyond their unpaired error", fontweight="bold", fontsize="medium")
-figure
+display(figure)
 
 # %% [markdown]
-# The bars are 95 % intervals under the most pessimistic assumption. Now be fair to the paper: the problems were the same.
+# The bars are 95 % intervals under the most pessimistic assumption. Now be fair to the paper: the problems were the
+# same.
 #
 # > **Your turn.** How strongly must the outcomes of the two runs correlate over problems for the largest gain to be
 # > significant? `correlation_needed(first, second, n)` tells. Is that plausible?
@@ -168,9 +174,12 @@ figure
 # <details><summary>Solution</summary>
 #
 # ```python
+# from hdpo.stats.proportions import correlation_needed
+#
 # top = gains.loc[gains["gain"].idxmax()]
 # needed = correlation_needed(top["pass_at_8_grpo"], top["pass_at_8"], 2048)
-# print(f"{run_label(top['run'])}, Table {top['table']}: {100 * top['gain']:+.2f} points, z = {top['gain'] / top['se']:.2f}")
+# print(f"{run_label(top['run'])}, Table {top['table']}: {100 * top['gain']:+.2f} points")
+# print(f"z = {top['gain'] / top['se']:.2f}")
 # print(f"correlation needed: {needed:.2f}")
 # ```
 #
@@ -181,11 +190,12 @@ figure
 #
 # ## 5. Could it be luck in the training?
 #
-# Train twice with other random numbers, and the scores differ. The paper has one seed per entry. But it has two tables: each
-# configuration was run on two kinds of hardware. Their disagreement is a rough measure of run-to-run luck.
+# Train twice with other random numbers, and the scores differ. The paper has one seed per entry. But it has two
+# tables: each configuration was run on two kinds of hardware. Their disagreement is a rough measure of run-to-run
+# luck.
 #
-# > **Your turn.** For every run and metric take the difference of the two tables. How does the typical size compare with
-# > the gains? A difference of two runs scatters $\sqrt2$ times as much as one run.
+# > **Your turn.** For every run and metric take the difference of the two tables. How does the typical size compare
+# > with the gains? A difference of two runs scatters $\sqrt2$ times as much as one run.
 
 # %%
 # your code
@@ -203,45 +213,55 @@ figure
 #           ", ".join(f"{run.removeprefix('hdpo-')} {gain:+.2f}" for run, gain in mean_gains.items()))
 # ```
 #
-# At λ = 0.1 the fall of greedy accuracy and the rise of pass@8 are several times the scatter, in both tables. At λ = 0.01
-# most differences are within it. Two runs with the same seed are a thin basis, but on this evidence λ = 0.1 does
-# something, and what it does is a *trade*.
+# At λ = 0.1 the fall of greedy accuracy and the rise of pass@8 are several times the scatter. At λ = 0.01 most
+# differences are within it, and pass@4 is not far beyond. Two runs with the same seed are a thin basis. But on this
+# evidence λ = 0.1 does something, and what it does is a *trade*.
 #
 # </details>
 #
 # ## 6. “The best over training”
 #
-# Each run was evaluated every 10 of 2,000 steps, and the paper reports the best score of each metric. Suppose that the true
+# Each run was evaluated again and again, and the paper reports the best score of each metric. Suppose that the true
 # curve is flat. Then the best of many noisy evaluations still lies above it.
 #
-# > **Predict.** By how many points, for a score near 0.82 on 2,048 problems and 200 evaluations?
+# > **Predict.** By how many points, for pass@8 at the paper's number of problems and evaluations?
 #
-# The noise of one evaluation on *fixed* problems is smaller than the binomial error, since most problems are either nearly
-# always or nearly never solved. The cell takes a share `mixed` of problems that go either way.
+# The noise of one evaluation on *fixed* problems is smaller than the binomial error, since many problems are nearly
+# always or nearly never solved. The cell takes it from a spread of difficulties that has GRPO's own pass@4 and pass@8.
 
 # %%
-rng = np.random.default_rng(0)
-evaluations, problems, mixed = 200, 2048, 0.3
-noise = (mixed * 0.25 / problems) ** 0.5  # of one evaluation: only the mixed problems vary, each with p = 1/2
-best = np.maximum.accumulate(noise * rng.normal(size=(2000, evaluations)), axis=1).mean(0)
+settings = reported_hyperparameters().set_index("key")
+evaluations = int(settings.loc["train.steps", "value"]) // int(settings.loc["evaluate.every", "value"])
+noise = reported_difficulty(paper).noise(8, problems=2048)  # of one evaluation, in shares
+curves = noise * np.random.default_rng(0).normal(size=(2000, evaluations))  # flat, 2,000 times
+best = np.maximum.accumulate(curves, axis=1).mean(0)
 figure, axis = plt.subplots(figsize=(4.4, 2.8))
-axis.semilogx(1 + np.arange(evaluations), 100 * best, color=PALETTE["blue"])
-axis.annotate("best so far", (12, 100 * best[11]), (-6, 8), textcoords="offset points", ha="right", color=PALETTE["blue"])
+axis.plot(1 + np.arange(evaluations), 100 * best, color=PALETTE["blue"])
+log_ticks(axis, (1, 10, 100, evaluations))
+axis.annotate(
+    "best so far", (12, 100 * best[11]), (-6, 8), textcoords="offset points", ha="right", color=PALETTE["blue"]
+)
 axis.axhline(100 * gains["gain"].max(), color=PALETTE["orange"])
-axis.annotate("largest gain reported, pass@8", (1, 100 * gains["gain"].max()), (0, 4), textcoords="offset points", color=PALETTE["orange"])
+axis.annotate(
+    "largest gain reported, pass@8",
+    (1, 100 * gains["gain"].max()),
+    (0, 4),
+    textcoords="offset points",
+    color=PALETTE["orange"],
+)
 axis.set(xlabel="evaluations of a flat curve", ylabel="points above the truth", ylim=(0, 2))
 axis.set_title(f"The best of {evaluations} looks {100 * best[-1]:.1f} points better than it is", fontweight="bold")
-figure
+display(figure)
 
 # %% [markdown]
 # > **Your turn.** Does this explain the gains? Think about GRPO's entry before you unfold.
 #
 # <details><summary>Solution</summary>
 #
-# Not by itself. GRPO's entry is a best of 200 too, and the bias is about the same for both, so it cancels in a difference.
-# It does not cancel if one curve is noisier than the other, or peaks early and falls. And the best pass@1 and the best
-# pass@8 may come from *different steps*: no single model need have both scores. That matters for a claim about a trade.
-# The remedy is cheap: report the final weights, or choose the step on other problems.
+# Not by itself. GRPO's entry is a best of as many, and the bias is about the same for both, so it cancels in a
+# difference. It does not cancel if one curve is noisier than the other, or peaks early and falls. And the best pass@1
+# and the best pass@8 may come from *different steps*: no single model need have both scores. That matters for a claim
+# about a trade. The remedy is cheap: report the final weights, or choose the step on other problems.
 #
 # </details>
 #
@@ -250,8 +270,8 @@ figure
 # The paper keeps the teacher's $k$ largest logits. Outside them the teacher has probability 0, and the student has
 # $P_\text{rest}$ in all. The paper adds $P_\text{rest} \ln 2$ for that part and calls it exact.
 #
-# > **Your turn.** With $\mathrm{JSD} = \frac12 \mathrm{KL}(P \Vert M) + \frac12 \mathrm{KL}(Q \Vert M)$ and $P = 0$ there, what does
-# > a token of student probability $q$ add? Check your formula on random distributions.
+# > **Your turn.** With $\mathrm{JSD} = \frac12 \mathrm{KL}(P \Vert M) + \frac12 \mathrm{KL}(Q \Vert M)$ and $P = 0$
+# > there, what does a token of student probability $q$ add? Check your formula on random distributions.
 
 # %%
 # your code
@@ -259,9 +279,14 @@ figure
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# There $M = q/2$, so the token adds $\frac12 q \ln \frac{q}{q/2} = \frac12 q \ln 2$, and all of them $\frac12 P_\text{rest} \ln 2$.
+# There $M = q/2$, so the token adds $\frac12 q \ln \frac{q}{q/2} = \frac12 q \ln 2$, and all of them $\frac12
+# P_\text{rest} \ln 2$.
 #
 # ```python
+# import math
+#
+# import torch
+#
 # generator = torch.Generator().manual_seed(0)
 # teacher, student = (2 * torch.randn(512, generator=generator, dtype=torch.float64) for _ in range(2))
 # inside = torch.zeros(512, dtype=torch.bool)
@@ -274,9 +299,9 @@ figure
 # print(f"½ P_rest ln 2 = {rest * math.log(2) / 2:.4f}, P_rest ln 2 = {rest * math.log(2):.4f}")
 # ```
 #
-# The printed term is exact for the sum of both KL *without* the halves. The kit takes the exact one, and offers the printed
-# one as `tail: paper`. Since the term falls when the student moves its mass into the teacher's top $k$, both push
-# the same way; the printed one pushes that part twice as hard.
+# The printed term is exact for the sum of both KL *without* the halves. The kit takes the exact one, and offers the
+# printed one as `tail: paper`. Since the term falls when the student moves its mass into the teacher's top $k$, both
+# push the same way; the printed one pushes that part twice as hard.
 #
 # </details>
 #
@@ -286,7 +311,6 @@ figure
 # that the paper leaves open, or that had to be taken from the defaults of its base framework.
 
 # %%
-settings = reported_hyperparameters()
 settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "value", "source"]].style.hide()
 
 # %% [markdown]
@@ -294,22 +318,23 @@ settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "
 #
 # <details><summary>Solution</summary>
 #
-# The privileged input $y^*$. With a whole worked solution the teacher can solve the problem; with the final answer alone
-# it may not. And Proposition 2 fits the answer better than the solution (lesson 3). Next comes the number of privileged
-# rollouts: it sets how often a cliff yields a demonstration at all.
+# The privileged input $y^*$. With a whole worked solution the teacher can solve the problem; with the final answer
+# alone it may not. And Proposition 2 fits the answer better than the solution (lesson 3). Next comes the number of
+# privileged rollouts: it sets how often a cliff yields a demonstration at all.
 #
 # </details>
 #
 # ## 9. Your report
 #
-# > **Your turn.** Three sentences, as a referee: what do the tables support, what do they not, and what one thing would you ask
-# > for? Then compare.
+# > **Your turn.** Three sentences, as a referee: what do the tables support, what do they not, and what one thing
+# > would you ask for? Then compare.
 #
 # <details><summary>One possible answer</summary>
 #
-# The tables support that λ = 0.1 trades greedy accuracy for pass@8, in both hardware runs. They do not support that gains at
-# λ = 0.01 are consistent, nor that HDPO opens cliffs: no result is split by difficulty, so the gains may come from anywhere.
-# I would ask for three seeds, with scores of the final weights, split by what the base model could solve.
+# The tables support that λ = 0.1 trades greedy accuracy for pass@8, in both hardware runs. They do not support that
+# gains at λ = 0.01 are consistent, nor that HDPO opens cliffs: no result is split by difficulty, so the gains may come
+# from anywhere. I would ask for three seeds, with scores of the final weights, split by what the base model could
+# solve.
 #
 # </details>
 #
@@ -319,7 +344,8 @@ settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "
 # correlation of the two runs' outcomes.
 
 # %%
-a, b, ρ = 0.8228, 0.8398, 0.5
+largest = gains.loc[gains["gain"].idxmax()]
+a, b, ρ = largest["pass_at_8_grpo"], largest["pass_at_8"], 0.5
 print(f"{required_problems_for_shares(a, b, ρ):,} problems; two-sided p = .05 needs |z| > {norm.ppf(0.975):.2f}")
 
 # %% [markdown]

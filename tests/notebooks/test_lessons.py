@@ -33,7 +33,11 @@ def test_a_lesson_has_its_parts(name):
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_code_of_a_folded_solution_was_run(name):
-    blocks = [found for cell in cells(name, "markdown") for found in re.findall(r"<details>.*?</details>", cell["source"], re.S)]
+    blocks = [
+        found
+        for cell in cells(name, "markdown")
+        for found in re.findall(r"<details>.*?</details>", cell["source"], re.S)
+    ]
     code = [block for block in blocks if "```python" in block]
     assert code != []
     assert [block for block in code if not re.search(r"```python\n.*\n```\n\n```text\n.+\n```", block, re.S)] == []
