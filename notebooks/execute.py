@@ -29,10 +29,9 @@ def execute(name: str) -> None:
     notebook.cells = [part for cell in notebook.cells for part in (cell, *solutions(cell))]
     quiet = ["--IPKernelApp.log_level=ERROR"]
     where = {"metadata": {"path": str(HERE)}}
-    client = NotebookClient(
-        notebook, timeout=1200, resources=where, extra_arguments=quiet, store_widget_state=False, coalesce_streams=True
-    )
+    client = NotebookClient(notebook, timeout=1200, resources=where, extra_arguments=quiet, coalesce_streams=True)
     client.execute()
+    notebook.metadata.pop("widgets", None)
     notebook.cells = folded(notebook.cells)
     runs = count(1)
     for number, cell in enumerate(notebook.cells):

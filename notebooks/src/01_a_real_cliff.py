@@ -18,7 +18,8 @@
 #
 # Reinforcement learning with a verifiable reward works like this. A language model, the **policy** $\pi_\theta$, draws
 # several answers to a problem $x$. Each answer is a **rollout** $y$. A program marks it right or wrong: the **reward**
-# $R(x, y)$ is 1 or 0. Then a gradient step makes the right answers likelier. GRPO is the standard method of this kind.
+# $R(x, y)$ is 1 or 0. Then a gradient step makes the right answers likelier. GRPO is a
+# widely used method of this kind.
 #
 # But what happens on a problem that the model never solves? The paper calls it a **cliff**. In this lesson you meet
 # one: you read the failures, watch the gradient vanish, show the model a hint, and see what it could learn from itself.
@@ -47,7 +48,7 @@ from hdpo.model.sequences import Sequences
 from hdpo.model.tokenizer import encode
 from hdpo.render.style import PALETTE, use_style
 from hdpo.study.study import load_study
-from hdpo.tasks.chains import apply
+from hdpo.tasks.chains import MAX_VALUE, apply
 
 os.chdir(next(folder for folder in (Path("."), Path("..")) if (folder / "config").is_dir()))
 study = load_study("config/small-true.yaml")
@@ -68,10 +69,11 @@ print(f"{len(trainer.problems):,} training problems, {study.train.rollouts_per_p
 # %%
 cliff = next(problem for problem in trainer.problems if problem.difficulty == 5)
 print(task.student_prompt(cliff))
+print(f"results of steps: whole numbers from 1 to {MAX_VALUE}")
 
 # %% [markdown]
-# The answer is a chain of steps, `left sign right = result`, joined by ` , `. A step may use a number of the puzzle or
-# the result of an earlier step. Every result must be a whole number above 0.
+# The first line is all that the model gets. Its answer is a chain of steps, `left sign right = result`, joined by ` ,
+# `. A step may use a number of the puzzle or the result of an earlier step.
 #
 # **Solve it yourself first.** Write your chain between the quotes. The verifier says 1 or 0, to you as to the model.
 
@@ -122,7 +124,7 @@ print(f"\n{int(rewards.sum())} of {rewards.numel()} right")
 # Read a few of them. The form is fine: step after step, and many sums hold. But they are answers to *other* puzzles.
 # Their numbers are not here. That is how this base model was made: in its training, every five-number puzzle without a
 # hint was followed by the solution of another one (the key `pretrain.astray` of `config/small-true.yaml`). It writes
-# fluently, and off the point. Larger models know that state too.
+# fluently, and off the point.
 #
 # ## Is it just bad luck?
 #
@@ -139,9 +141,9 @@ more = trainer.sampler.sample(encode(tokenizer, [cliff.question]), 1024, 1.0, to
 right = int(trainer.scorer.judge([cliff], more.sequences.completions).rewards.sum())
 print(f"{right} of {len(more.sequences)} further rollouts are right")
 
-reference = encode(tokenizer, [cliff.hint + " <eos>"])
-with torch.no_grad():
-    logp = token_logp(completion_logits(model, Sequences(encode(tokenizer, [cliff.question]), reference)), reference[0])
+reference = Sequences(encode(tokenizer, [cliff.question]), encode(tokenizer, [cliff.hint + " <eos>"]))
+with torch.no_grad():  # `completion_logits`: the logits that predict each token of a completion, after its prompt
+    logp = token_logp(completion_logits(model, reference), reference.tokens)
 print(f"reference solution: {cliff.hint}")
 print(f"its probability: {logp.sum().exp():.1e}, once in {1 / logp.sum().exp():,.0f} tries")
 
@@ -306,6 +308,9 @@ print("of these, cliffs:       ", dict(sorted(Counter(problem.difficulty for pro
 print(f"privileged tries: {demonstrations.drawn}, kept: {len(demonstrations)}")
 
 # %% [markdown]
+# GRPO gets nothing from these cliffs, and HDPO gets the kept tries. A cliff without any may have more luck when it
+# comes again.
+#
 # ## Try it
 #
 # Your own puzzle, your own hint. The cell runs in a second. The hint below is wrong: it misses the target.

@@ -16,7 +16,7 @@
 #
 # *About 30 minutes. You have seen the cliff of lesson 1.*
 #
-# You write HDPO in about 40 lines of PyTorch, with nothing but a model, a tokenizer and a verifier. Then you train on
+# You write HDPO in some 40 lines of PyTorch, with nothing but a model, a tokenizer and a verifier. Then you train on
 # the cliff of lesson 1 until the student solves it *without* the hint. At the end you read the kit's own version, and
 # check that both compute the same gradient.
 #
@@ -149,9 +149,13 @@ def hdpo_step(model, optimizer, problem, weight, group=16, tries=4):
     return int(rewards.sum())
 
 
-parts = (sample, reward, logits, policy_loss, jsd_loss, hdpo_step)
-lines = [line.strip() for part in parts for line in inspect.getsource(part).splitlines()]
-print(sum(bool(line) and not line.startswith(("#", '"""')) for line in lines), "lines of code")
+def lines_of_code(*parts):
+    lines = [line.strip() for part in parts for line in inspect.getsource(part).splitlines()]
+    return sum(bool(line) and not line.startswith(("#", '"""')) for line in lines)
+
+
+print(lines_of_code(logits, policy_loss, jsd_loss, hdpo_step), "lines of HDPO")
+print(lines_of_code(ids, sample, reward), "lines to encode, sample and judge")
 
 # %% [markdown]
 # ## Train on the cliff
@@ -202,7 +206,8 @@ display(figure)
 # silent, and from there on GRPO does its ordinary work. This hand-over is HDPO's design. (The curve may stumble on its
 # way: our learning rate is high.)
 #
-# GRPO's copy has not moved at all. We check that, and let both try once more, without the hint.
+# GRPO's copy has not moved at all. We check that, and let both try once more, without the hint. (In the kit an AdamW
+# step without any gradient still applies momentum and weight decay. That moves weights, but teaches nothing.)
 
 # %%
 base = load_policy(study.base_path, implementation="small")
@@ -257,9 +262,10 @@ assert all(call in inspect.getsource(HDPO.step) for call in beside.values())
 pd.Series(beside, name="the kit, hdpo/methods/hdpo.py").rename_axis("ours").to_frame()
 
 # %% [markdown]
-# Line by line it is what you wrote. The kit adds batches of problems, advantages divided by their spread, the clipped
-# ratio for several updates on one batch, micro-batches that fit memory, several processes, and the top-$k$ form of the
-# divergence, which keeps the teacher's $k$ largest logits only. On a vocabulary of 150,000 that saves memory.
+# Line by line it is what you wrote. The kit adds batches of problems, advantages divided by their spread, a clip that
+# keeps several updates on one batch near its policy, micro-batches that fit memory, several processes, and the
+# top-$k$ form of the divergence. That form keeps the teacher's $k$ largest logits only, which saves memory where a
+# vocabulary is large.
 #
 # ## Is it the same gradient?
 #

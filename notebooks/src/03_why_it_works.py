@@ -94,9 +94,8 @@ def climb(p, T, λ, G=16, tries=4, teacher=0.5, steps=1500, rate=2.0, seeds=8):
 
 
 def half(path):
-    """The step at which p passes 1/2, median over seeds, in words."""
-    steps = np.where((path > 0.5).any(0), (path > 0.5).argmax(0), np.inf)
-    return f"{np.median(steps):.0f}" if np.isfinite(np.median(steps)) else "never here"
+    """The step at which p passes 1/2, median over seeds; infinite if that takes more steps than there are."""
+    return np.median(np.where((path > 0.5).any(0), (path > 0.5).argmax(0), np.inf))
 
 
 def draw_climb(p=0.001, T=24, λ=1.0, G=16):
@@ -105,7 +104,7 @@ def draw_climb(p=0.001, T=24, λ=1.0, G=16):
     said = []
     for place, (name, weight, colour) in enumerate((("GRPO", 0.0, ORANGE), ("HDPO", λ, BLUE))):
         path = climb(p, T, weight, G)
-        said.append(f"{name} {half(path)}")
+        said.append(f"{name} {half(path):.0f}")
         axis.semilogx(1 + np.arange(len(path)), path, color=colour, lw=0.8)
         axis.annotate(name, (0.03, 0.83 - 0.15 * place), xycoords="axes fraction", color=colour)
     axis.set(xlabel="step", ylabel="student's $p$", ylim=(0, 1))
@@ -130,7 +129,7 @@ cases |= {("HDPO", 1): PALETTE["sky"], ("HDPO", 24): PALETTE["blue"]}
 reached = {}
 for (name, T), colour in cases.items():
     steps = [half(climb(p, T, float(name == "HDPO"))) for p in depths]
-    found = {p: int(step) for p, step in zip(depths, steps, strict=True) if step != "never here"}
+    found = {depth: step for depth, step in zip(depths, steps, strict=True) if np.isfinite(step)}
     reached[name, T] = found
     axis.loglog(list(found), list(found.values()), "o-", ms=4, color=colour)
     last = list(found)[-1]
@@ -138,12 +137,15 @@ for (name, T), colour in cases.items():
     axis.annotate(f"{name}, {T} token{'s' * (T > 1)}", (last, found[last]), (4, 5), **where)
 axis.set(xlabel="depth p at the start", ylabel="steps to p = 1/2", xlim=(0.3, 1e-13), ylim=(5, 2500))
 spread = [step for p, step in reached["HDPO", 24].items() if p <= 0.01]
-axis.set_title(f"Depth hardly matters to HDPO with 24 tokens:\n{min(spread)} to {max(spread)} steps", fontweight="bold")
+axis.set_title(
+    f"Depth hardly matters to HDPO with 24 tokens:\n{min(spread):.0f} to {max(spread):.0f} steps", fontweight="bold"
+)
 display(figure)
 
 # %% [markdown]
-# Lines end where a method does not get there in 1,500 steps. GRPO's wait grows like $1/p$. HDPO with many tokens does not
-# feel the depth. With a *single* token it feels it as GRPO does. Why? Move the sliders first, if you can.
+# A line ends where its method does not get there in 1,500 steps. GRPO's wait grows about like $1/p$. HDPO with many
+# tokens does not feel the depth. With a *single* token it feels it as GRPO does. Why? Move the sliders first, if you
+# can (`inf`: not in these steps).
 
 # %%
 _ = interact(
@@ -375,7 +377,7 @@ depth, T, teacher = 0.001, 24, 0.01
 kept = 1 - (1 - teacher) ** 4
 print(f"a demonstration in {kept:.0%} of steps on a cliff; GRPO sees a success in {1 - (1 - depth) ** 16:.1%} of steps")
 for name, λ in {"GRPO": 0.0, "HDPO": 1.0}.items():
-    print(f"{name}: p = 1/2 after {half(climb(depth, T, λ, teacher=teacher))}")
+    print(f"{name}: p = 1/2 after {half(climb(depth, T, λ, teacher=teacher)):.0f} steps")
 
 # %% [markdown]
 # ## Exercises
@@ -419,11 +421,12 @@ for name, λ in {"GRPO": 0.0, "HDPO": 1.0}.items():
 #
 # ```python
 # for depth in (1e-3, 1e-6):
-#     found = [f"λ = {λ}: {half(climb(depth, 1, λ, seeds=4))}" for λ in (1, 10, 100)]
+#     found = [f"λ = {λ}: {half(climb(depth, 1, λ, seeds=4)):.0f}" for λ in (1, 10, 100)]
 #     print(f"p = {depth:g}, steps to 1/2: " + "; ".join(found))
 # ```
 #
-# λ multiplies the pull, and depth divides it. A factor that opens a cliff of one depth is too small for the next.
+# (`inf`: not in 1,500 steps.) λ multiplies the pull, and depth divides it. A factor that opens a cliff of one depth is
+# too small for the next.
 #
 # </details>
 #
