@@ -263,11 +263,17 @@ figure, (left, right_axis) = plt.subplots(1, 2, figsize=(4.4, 5.2), sharey=True,
 for role, share, colour in zip(("teacher", "student"), written, ("blue", "orange"), strict=True):
     left.plot(share, place, "o", ms=5, color=PALETTE[colour])
     left.annotate(role, (share[0], 0), (-8, 7), textcoords="offset points", color=PALETTE[colour])
-left.set(xlabel="probability of this token", yticks=place, yticklabels=words, ylim=(len(words) - 0.5, -1.4))
+left.set(
+    xlabel="probability of this token",
+    xticks=(0, 0.5, 1),
+    yticks=place,
+    yticklabels=words,
+    ylim=(len(words) - 0.5, -1.4),
+)
 right_axis.barh(place, distance, color=PALETTE["grey"])
 right_axis.axvline(math.log(2), color=PALETTE["black"], lw=1)
 right_axis.annotate("ln 2 ", (math.log(2), -0.9), ha="right")
-right_axis.set(xlabel="JSD, nats", xlim=(0, 0.75))
+right_axis.set(xlabel="JSD, nats", xlim=(0, 0.75), xticks=(0, 0.5))
 much = sorted(distance.tolist(), reverse=True)
 carry = next(n for n in range(len(much)) if sum(much[:n]) > sum(much) / 2)
 figure.suptitle(f"{carry} of {len(words)} tokens carry half of the difference", fontweight="bold")

@@ -134,7 +134,8 @@ for (name, T), colour in cases.items():
     axis.loglog(list(found), list(found.values()), "o-", ms=4, color=colour)
     last = list(found)[-1]
     where = {"textcoords": "offset points", "color": colour, "fontsize": "small"}
-    axis.annotate(f"{name}, {T} token{'s' * (T > 1)}", (last, found[last]), (4, 5), **where)
+    place = (6, -6) if (name, T) == ("GRPO", 1) else (4, 5)
+    axis.annotate(f"{name}, {T} token{'s' * (T > 1)}", (last, found[last]), place, **where)
 axis.set(xlabel="depth p at the start", ylabel="steps to p = 1/2", xlim=(0.3, 1e-13), ylim=(5, 2500))
 spread = [step for p, step in reached["HDPO", 24].items() if p <= 0.01]
 axis.set_title(

@@ -85,8 +85,8 @@ for name, found in results.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# > **Predict.** Both base models solve about half of the single tries at five numbers *with* the solution in sight. In
-# > which regime will HDPO gain more over GRPO? In pass@8? In greedy accuracy? At which $\lambda$?
+# > **Predict.** Both base models solve many of the five-number puzzles once they see a solution. In which regime will
+# > HDPO gain more over GRPO? In pass@8? In greedy accuracy? At which $\lambda$?
 #
 # ## The finding in one figure
 
@@ -223,15 +223,15 @@ Markdown(
 )
 
 # %% [markdown]
-# If the paper's gains came from opened cliffs, greedy accuracy should not fall. So one reading of the paper is that its
-# model met mostly unlucky cliffs, and that its gains are a regulariser's. It is a reading, not a proof: this is a toy
+# On true cliffs greedy accuracy rises with pass@8. In the paper it falls. So one reading of the paper is that its gains
+# are not opened cliffs but a regulariser's, as where cliffs are unlucky. It is a reading, not a proof: this is a toy
 # model on number puzzles, and only experiments at the paper's size can tell.
 #
 # ## How sure is it?
 #
-# Two sources of chance: other problems, and other seeds. An interval covers both. And since 36 differences are tested,
-# some would look large by luck alone; **Holm's correction** asks more of each. A difference counts as *seen* if its
-# corrected $p$ is at most .05.
+# Two sources of chance: other problems, and other seeds. An interval covers both. And since many differences are
+# tested, some would look large by luck alone; **Holm's correction** asks more of each. A difference counts as *seen*
+# if its corrected $p$ is at most .05.
 
 # %%
 family = effects[(effects["subset"] == "all") & (effects["metric"] != "pass@1")]
@@ -345,8 +345,8 @@ print(f"{signed(100 * found.value)} points [{low}, {high}], {len(found.seeds)} s
 #
 # <details><summary>Solution</summary>
 #
-# The dose. λ = 0.01 and λ = 0.1 differ by more than the teachers do, and the mean of a weak and a strong dose is the
-# effect of neither. The first figure shows the doses apart.
+# The dose. On true cliffs λ = 0.01 and λ = 0.1 differ by far more than the teachers do, and the mean of a weak and a
+# strong dose is the effect of neither. The first figure shows the doses apart.
 #
 # </details>
 #
