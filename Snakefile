@@ -36,7 +36,13 @@ BASE = Path(study.base_path)
 # What the `base` stage trains is an input of every run. Of any other base model, `params` hold the hash.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.model.path is None else []
 PUBLISHED = f"results/reference/{study.name}"
-NOTEBOOKS = ["01_cliff", "02_proposition_1", "03_proposition_2", "04_small_world"]
+NOTEBOOKS = [
+    "01_a_real_cliff",
+    "02_hdpo_from_scratch",
+    "03_why_it_works",
+    "04_the_finding",
+    "05_reading_the_paper",
+]
 
 
 # Only used with `--software-deployment-method apptainer`: any image that has this package installed.
@@ -204,7 +210,7 @@ include: "paper/report.smk"
 rule notebooks:  # in the repository only
     input:
         sources=expand("notebooks/src/{name}.py", name=NOTEBOOKS),
-        results="results/reference/small/check.csv",
+        results=expand("results/reference/{study}/published.json", study=["small-true", "small"]),
     output:
         expand("notebooks/{name}.ipynb", name=NOTEBOOKS),
     log:
