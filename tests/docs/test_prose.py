@@ -2,6 +2,7 @@
 
 import math
 import re
+from textwrap import indent
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,13 +14,14 @@ from hdpo.study.study import Study
 from helpers.studies import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), *sorted((DOCS / "templates").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "templates").glob("*.md"))]
 MOST = 30  # words of a sentence
 WORD = re.compile(r"[^\W_]+(?:['’@.-]\w+)*")
 
 
 def sentences(text: str) -> list[str]:
     """Of paragraphs, list items and cells of tables; code blocks, comments and template tags are left out."""
+    text = re.sub(r"^<!-- from .*?^<!-- end -->", "", text, flags=re.MULTILINE | re.DOTALL)  # generated
     text = re.sub(r"^```.*?^```|<!--.*?-->|\{%.*?%\}", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\]\([^)]*\)", "]", text)  # a link's address
     parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)|(?<!\\)\|", text)
@@ -61,3 +63,10 @@ def test_the_page_on_metrics_names_every_curve():
     named = set(re.findall(r"`([\w.*]+)`", (DOCS / "metrics.md").read_text(encoding="utf-8")))
     missing = {name for name in columns if not {name, f"{name.partition('.')[0]}.*"} & named}
     assert missing == {"step", "run", "seed"}
+
+
+def test_the_readme_is_short_and_shows_the_method_as_it_is():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    shown = re.search(r"<!-- not run: lines of a method -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    assert indent(shown, 8 * " ") in (ROOT / "hdpo/methods/hdpo.py").read_text(encoding="utf-8")
