@@ -37,17 +37,22 @@ LINES = {"TRL": "-", "kit": (0, (3, 1.5))}
 WINDOW = 20  # steps of a mean
 
 
-def measured(study: Study, out: Path) -> pd.DataFrame:
-    """Every value by run, source (`TRL` or `kit`), seed, metric and step; the kit's where it has the run."""
-    reader = Reader(study if Folder(study).trained() else study.model_copy(update={"published": True}))
-    start = reader.start()
+def trained_by_trl(out: Path) -> pd.DataFrame:
+    """Every value by run, source (`TRL`), seed, metric and step."""
     parts = []
     for path in sorted(out.glob("*-*.json")):
         record = read_json(path)
-        run, seed = record["run"], record["seed"]
         steps = pd.read_csv(path.with_suffix(".csv")).rename(columns={"hdpo/cliff_share": "cliff_fraction"})
-        parts.append(_long(steps, run, seed, "TRL"))
-        parts.append(_long(pd.DataFrame(record["validation"]), run, seed, "TRL"))
+        for frame in (steps, pd.DataFrame(record["validation"])):
+            parts.append(_long(frame, record["run"], record["seed"], "TRL"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def trained_by_kit(study: Study, values: pd.DataFrame) -> pd.DataFrame:
+    """The same of the kit's runs (`kit`), of those names and seeds in `values` that are there."""
+    reader = Reader(study if Folder(study).trained() else study.model_copy(update={"published": True}))
+    start, parts = reader.start(), [values[:0]]
+    for run, seed in values[["run", "seed"]].drop_duplicates().itertuples(index=False):
         metrics, evaluated = reader.metrics(run, seed), reader.training(run, seed)
         if metrics is None or evaluated is None or start is None:
             continue
@@ -117,10 +122,11 @@ def draw(values: pd.DataFrame) -> Figure:
 
 def main(study_file: str, out: str, page: str | None = None) -> None:
     folder = Path(out)
-    values = measured(load_study(study_file), folder)
+    values = trained_by_trl(folder)
+    values = pd.concat([values, trained_by_kit(load_study(study_file), values)], ignore_index=True)
     summary = summarise(values)
     save_figure(draw(values), folder / "curves")
-    write_text(folder / "curves.csv", summary.to_csv(index=False, float_format="%.6f"))
+    write_text(folder / "curves.csv", summary.to_csv(index=False))
     write_text(folder / "curves.md", table(summary) + "\n")
     if (cost := folder / "cost.json").exists():
         write_text(cost.with_suffix(".md"), cost_table(read_json(cost)) + "\n")

@@ -66,3 +66,9 @@ def trl_table(rows: list[dict[str, Any]]) -> str:
     """Each step as TRL logged it."""
     cells = pd.DataFrame(rows).map(lambda value: number(value, ".3g"))
     return to_markdown(make_table("trl", cells, words=()))
+
+
+def sample(printed: str) -> str:
+    """The first problem of what `hdpo show` printed, as a block of Markdown."""
+    first = printed.split("\n\n")[1].rstrip()
+    return f"```text\n{first}\n```"
