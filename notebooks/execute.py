@@ -63,12 +63,13 @@ def folded(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def clean(cell: NotebookNode, run: int) -> None:
-    """Number a code cell and its result, and drop widgets: a slider needs a running kernel."""
+    """Number a code cell and its result; drop widgets, as a slider needs a running kernel, and addresses in memory."""
     cell["execution_count"] = run
     cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     for output in cell.outputs:
         if output.output_type == "execute_result":
             output["execution_count"] = run
+            output.data["text/plain"] = re.sub(" at 0x[0-9a-f]+", "", output.data["text/plain"])
 
 
 def main(names: list[str]) -> int:

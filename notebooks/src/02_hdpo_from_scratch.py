@@ -27,7 +27,6 @@
 import inspect
 import os
 import textwrap
-import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -175,13 +174,11 @@ def train(problem, weight, steps, rate=3e-4, seed=0, **settings):
     return [hdpo_step(model, optimizer, problem, weight, **settings) for _ in range(steps)], model
 
 
-started = time.process_time()
 STEPS = 20
 right, trained = {}, {}
 for name, weight in {"HDPO": 1.0, "GRPO": 0.0}.items():
     right[name], trained[name] = train(cliff, weight, STEPS)
     print(f"{name}: right rollouts at each step: {right[name]}")
-print(f"{time.process_time() - started:.0f} seconds of one core")
 
 # %%
 use_style()

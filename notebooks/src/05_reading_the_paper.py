@@ -311,7 +311,9 @@ display(figure)
 # that the paper leaves open, or that had to be taken from the defaults of its base framework.
 
 # %%
-settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "value", "source"]].style.hide()
+settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "value", "source"]].style.set_uuid(
+    "open"
+).hide()
 
 # %% [markdown]
 # > **Your turn.** Which one of these could change the conclusion? (Lesson 1, exercise 3, has a hint.)
