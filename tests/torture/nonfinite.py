@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 
-import hdpo.learning.learner
+import hdpo.learning.update
 import hdpo.learning.trainer
 from hdpo.cli import main
 from hdpo.learning.trainer import Trainer
@@ -37,12 +37,12 @@ def bad_rewards(trainer: Trainer, value: float) -> Iterator[None]:
 @contextlib.contextmanager
 def bad_log_probs(trainer: Trainer, value: float) -> Iterator[None]:
     """Of one token, where the policy is trained."""
-    original = hdpo.learning.learner.token_logp
+    original = hdpo.learning.update.token_logp
 
     def token_logp(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return original(logits, tokens).index_fill(0, torch.tensor([0]), value)
 
-    with patch.object(hdpo.learning.learner, "token_logp", token_logp):
+    with patch.object(hdpo.learning.update, "token_logp", token_logp):
         yield
 
 
