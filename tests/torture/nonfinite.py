@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 import torch
 
-import hdpo.learning.update
 import hdpo.learning.trainer
+import hdpo.learning.update
 from hdpo.cli import main
 from hdpo.learning.trainer import Trainer
 from hdpo.study.study import load_study
