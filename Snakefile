@@ -199,7 +199,7 @@ rule summary:
     params:
         published=FLAG,
         hash=study.identity,
-        code=code_hash("hdpo.claims.results"),
+        code=code_hash("hdpo.claims.summary"),
     shell:
         'hdpo summary "$STUDY" {params.published} > {log:q} 2>&1'
 

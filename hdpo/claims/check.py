@@ -25,7 +25,8 @@ from hdpo.claims.overhead import LineFit, fit_overhead, overhead_steps
 from hdpo.claims.reference import COMPARISON_RULE, compare_with_reference
 from hdpo.claims.registration import departures, plan_of
 from hdpo.claims.reported import reported_contrasts, reported_facts, reported_scores
-from hdpo.claims.results import Comparison, Contrast, Results, compare, metric_names, summarise
+from hdpo.claims.results import Comparison, Contrast, Results, compare, metric_names
+from hdpo.claims.summary import summarise
 from hdpo.render.document import Document, Section, document_markdown
 from hdpo.render.formats import points, signed
 from hdpo.render.table import make_table, to_markdown, write_text

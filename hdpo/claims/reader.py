@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hdpo.claims.sources import source_of
-from hdpo.run.outcomes import DETAILS, test_split
+from hdpo.run.outcomes import DETAILS, problems_of, test_split
 from hdpo.stats.passk import any_of_k, pass_at_k
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
@@ -149,7 +149,7 @@ class Reader:
             return None
         path, table = found
         parts = {split: table.filter(pc.equal(table["split"], split)) for split in samples}
-        ids = {split: self.problems[split.split()[0]][0] for split in samples}
+        ids = {split: self.problems[problems_of(split)][0] for split in samples}
         return {split: _outcomes(path, parts[split], ids[split], n) for split, n in samples.items()}
 
     def _table(self, kind: str, run: str, seed: int, samples: dict[str, int]) -> tuple[Path, pa.Table] | None:
@@ -167,7 +167,7 @@ class Reader:
         expected = self.study.base_hash if run == BASE_RUN else self.study.run(run, seed).hash
         _same(path, "configuration hash", run_hash, expected)
         for split, n in samples.items():
-            _same(path, f"{split} problem set", problems.get(split), self.problems[split.split()[0]][1])
+            _same(path, f"{split} problem set", problems.get(split), self.problems[problems_of(split)][1])
             _same(path, "number of samples per problem", drawn.get(split), n)
         return path, table
 

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hdpo.cli.parser import STAGES, build_parser
+from hdpo.cli.parser import SEVERAL, STAGES, build_parser
 from hdpo.system.allocator import keep_freed_memory
 from hdpo.system.devices import claim_gpus
 from hdpo.system.errors import UserError
@@ -24,13 +24,6 @@ EXTRAS = {
     **dict.fromkeys(["math_verify"], "math"),
     **dict.fromkeys(["pandas", "scipy", "matplotlib", "seaborn", "jinja2", "PIL", "typst", "tabulate"], "report"),
     "vllm": "vllm",
-}
-
-# Commands that take several studies: module and function.
-SEVERAL = {
-    "finding": ("hdpo.report.finding", "write_finding"),
-    "compare": ("hdpo.report.comparison", "write_comparison"),
-    "map": ("hdpo.report.cliff_map", "write_map"),
 }
 
 
@@ -161,7 +154,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
             repeat_run(study, options.run, options.seed)
     elif options.command in SEVERAL:
         others = [load_study(path).model_copy(update={"published": options.published}) for path in options.others]
-        module, function = SEVERAL[options.command]
+        module, function, _ = SEVERAL[options.command]
         getattr(import_module(module), function)([study, *others])
     elif options.command == "power":
         from hdpo.claims.power import print_power

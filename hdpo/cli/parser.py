@@ -6,7 +6,7 @@ from pathlib import Path
 # Stages that need the study alone: module, function, help.
 STAGES = {
     "data": ("hdpo.tasks.survey", "write_data_survey", "repeats, over-long prompts and lengths of a math data set"),
-    "summary": ("hdpo.claims.results", "write_summary", "means, differences and intervals of all finished runs"),
+    "summary": ("hdpo.claims.summary", "write_summary", "means, differences and intervals of all finished runs"),
     "statistics": ("hdpo.report.statistics", "write_statistics", "robust means, power, corrections, optimism of best"),
     "gains": ("hdpo.report.gains", "write_gains", "where gains come from: by size, and by what the base model solves"),
     "temperatures": ("hdpo.report.temperatures", "write_temperatures", "each run beside GRPO at the run's own entropy"),
@@ -20,6 +20,24 @@ STAGES = {
     "status": ("hdpo.run.status", "print_status", "which runs are done, running, failed or left, and the time left"),
     "cost": ("hdpo.report.job_costs", "write_cost", "where the time of a finished study went"),
     "publish": ("hdpo.report.publish", "publish", "make the finished study the committed reference"),
+}
+# Commands that take one study or more: module, function, help.
+SEVERAL = {
+    "finding": (
+        "hdpo.report.finding",
+        "write_finding",
+        "verdicts and effects of several studies side by side, the lead figure, and a page to try it",
+    ),
+    "compare": (
+        "hdpo.report.comparison",
+        "write_comparison",
+        "methods side by side: gains on GRPO, costs and ranks, over several studies",
+    ),
+    "map": (
+        "hdpo.report.cliff_map",
+        "write_map",
+        "what HDPO adds by depth of the cliffs, λ and steps, over several studies",
+    ),
 }
 PUBLISHED = "read results/reference/<study>/ instead of the study's own runs"
 
@@ -100,17 +118,10 @@ def build_parser() -> argparse.ArgumentParser:
     check = command("check", "reported numbers against measured ones, claim by claim")
     check.add_argument("--published", action="store_true", help=PUBLISHED)
     check.add_argument("--strict", action="store_true", help="exit 1 if a claim of the paper fails or is not run")
-    finding = command(
-        "finding", "verdicts and effects of several studies side by side, the lead figure, and a page to try it"
-    )
-    finding.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
-    finding.add_argument("--published", action="store_true", help=PUBLISHED)
-    compared = command("compare", "methods side by side: gains on GRPO, costs and ranks, over several studies")
-    compared.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
-    compared.add_argument("--published", action="store_true", help=PUBLISHED)
-    mapped = command("map", "what HDPO adds by depth of the cliffs, λ and steps, over several studies")
-    mapped.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
-    mapped.add_argument("--published", action="store_true", help=PUBLISHED)
+    for name, (_, _, help) in SEVERAL.items():
+        added = command(name, help)
+        added.add_argument("others", nargs="*", type=Path, metavar="study", help="further study files")
+        added.add_argument("--published", action="store_true", help=PUBLISHED)
     power = command("power", "power of a planned study, from a published study of development seeds")
     power.add_argument("--seeds", type=count, required=True, help="of the planned study")
     power.add_argument("--problems", type=count, required=True, help="test problems of the planned study")

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hdpo.learning.policy_gradient import clipped_surrogate, truncated_importance
 from hdpo.methods.grpo import GRPO
 from hdpo.study.schema import Count, Positive
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hdpo.learning.trainer import Trainer
     from hdpo.study.study import Study
 
@@ -25,7 +22,7 @@ class DAPO(GRPO):
     name = "dapo"
     named = ("max_draws",)
 
-    clip_high: Positive = 0.28  # ε of the upper clip
+    clip_high: Positive | None = 0.28  # ε of the upper clip
     max_draws: Count = 3  # batches of prompts that a step draws at most
 
     def step(self, trainer: "Trainer") -> None:
@@ -44,11 +41,6 @@ class DAPO(GRPO):
         batch = rollouts.select([i * group + j for i in signal for j in range(group)])
         for learn in trainer.updates():
             learn.policy(self.surrogate, batch, advantages[signal], self.clip)
-
-    def surrogate(self, logp: "Tensor", old_logp: "Tensor", sampler_logp: "Tensor", advantages: "Tensor") -> "Tensor":
-        if self.importance_cap is not None:
-            advantages = advantages * truncated_importance(old_logp, sampler_logp, self.importance_cap)
-        return clipped_surrogate(logp, old_logp, advantages, self.clip, self.clip_high)
 
     def check(self, study: "Study") -> None:
         super().check(study)

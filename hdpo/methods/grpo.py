@@ -23,6 +23,7 @@ class GRPO(Method):
     name = "grpo"
 
     clip: Positive = 0.2  # ε of the ratio clip
+    clip_high: Positive | None = None  # ε of the clip above 1; null: as below it
     importance_cap: Positive | None = None  # C of truncated importance sampling, sampler against trainer; null: none
     baseline: Literal["leave_one_out", "mean"] = "leave_one_out"
     normalize_advantages: bool = True  # divide by the standard deviation of the rewards
@@ -42,7 +43,7 @@ class GRPO(Method):
         """The loss of each token, [M]."""
         if self.importance_cap is not None:
             advantages = advantages * truncated_importance(old_logp, sampler_logp, self.importance_cap)
-        return clipped_surrogate(logp, old_logp, advantages, self.clip)
+        return clipped_surrogate(logp, old_logp, advantages, self.clip, self.clip_high)
 
     def check(self, study: "Study") -> None:
         if self.baseline == "leave_one_out" and self.normalize_advantages and study.train.rollouts_per_prompt < 3:

@@ -57,8 +57,7 @@ def map_rows(results: Results) -> pd.DataFrame:
         own = shared | {"run": run, "weight": parse_run(run).values[-1] if parse_run(run).values else np.nan}
         for metric in METRICS:
             for subset in ("all", hardest):
-                weights = [{run: 1.0, BASELINE: -1.0}]
-                (found,) = compare(results.contrasts("test", metric, weights, None if subset == "all" else subset))
+                (found,) = results.differences("test", metric, [run], None if subset == "all" else subset)
                 rows += _row(own | {"step": study.train.steps, "subset": subset, "metric": metric}, found)
             for step, found in _in_training(results, run, metric):
                 rows += _row(own | {"step": step, "subset": "validation", "metric": metric}, found)

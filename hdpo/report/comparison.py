@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.results import BASELINE, Results, compare
+from hdpo.claims.results import BASELINE, Results
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import metric_label, number, points
 from hdpo.render.runs import run_label
@@ -66,9 +66,8 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
 def gain_rows(results: Results) -> pd.DataFrame:
     """Paired differences to GRPO in shares, one row per run × outcome of `OUTCOMES`, with a two-sided p."""
     runs, rows = [run for run in results.runs if run != BASELINE], []
-    weights = [{run: 1.0, BASELINE: -1.0} for run in runs]
     for label, (metric, subset) in OUTCOMES.items():
-        for run, found in zip(runs, compare(results.contrasts("test", metric, weights, subset)), strict=True):
+        for run, found in zip(runs, results.differences("test", metric, runs, subset), strict=True):
             if found is not None:
                 row = {"run": run, "outcome": label, "seeds": len(found.seeds), "diff": found.value, "df": found.df}
                 known = len(found.seeds) > 1
@@ -144,17 +143,12 @@ def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFr
     best = ranks[ranks["outcome"] == "pass@8"].set_index("run")["best"].reindex(wide.index)
     wide["best in pass@8"] = [number(100 * value, ".0f") for value in best]
     shown = wide.reset_index()
-    shown.insert(1, "on a cliff", [learns_from(run) for run in shown["run"]])
+    shown.insert(1, "on a cliff", [parse_run(run).learns_from for run in shown["run"]])
     shown["run"] = shown["run"].map(run_label)
     shown = shown.rename(columns={"run": "method"})
     return make_table(
         f"comparison-{_slug(name)}", shown, caption("comparison", regime=name), words=["method", "on a cliff"]
     )
-
-
-def learns_from(run: str) -> str:
-    """What a run's method learns from on a cliff."""
-    return parse_run(run).learns_from
 
 
 def _slug(name: str) -> str:

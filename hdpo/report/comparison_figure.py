@@ -16,6 +16,11 @@ COLORS = {
 }
 
 
+def color_of(run: str) -> str:
+    """The colour of what the run's method learns from on a cliff."""
+    return COLORS[parse_run(run).learns_from]
+
+
 def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
     """Differences to GRPO in points with 95 % intervals: pass@8 up, greedy accuracy to the right, a panel per regime.
 
@@ -30,7 +35,7 @@ def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[st
         for axline in (axis.axhline, axis.axvline):
             axline(0, color=PALETTE["black"], lw=0.9)
         for run in x.index.intersection(y.index):
-            color = COLORS[parse_run(run).learns_from]
+            color = color_of(run)
             (at, left, right), (up, low, high) = x.loc[run], y.loc[run]
             axis.errorbar(
                 at, up, [[up - low], [high - up]], [[at - left], [right - at]], color=color, lw=0.7, alpha=0.6

@@ -11,7 +11,7 @@ from hdpo.claims.check import KINDS, READING, count_verdicts, verdict_text
 from hdpo.claims.claims import VERDICTS, AnyClaim, claims_of
 from hdpo.claims.reference import COMPARISON_RULE
 from hdpo.claims.reported import reported_facts, reported_hyperparameters, reported_scores
-from hdpo.claims.results import config_hash
+from hdpo.claims.summary import config_hash
 from hdpo.render.document import read_document
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, read_tables, stacked

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hdpo.claims.results import BASELINE, Results, summarise
+from hdpo.claims.results import BASELINE, Results
+from hdpo.claims.summary import summarise
 from hdpo.render.formats import metric_label
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, log_ticks, save_figure, use_style

@@ -61,11 +61,11 @@ def gain_frame(results: Results) -> pd.DataFrame:
     """
     base, count, rows = results.final.get((BASE_RUN, 0)), results.study.task.problems.test, []
     sizes = [] if base is None else [f"size {size}" for size in np.unique(base.difficulty)]
-    weights = {run: {run: 1.0, BASELINE: -1.0} for run in results.runs if run != BASELINE}
+    runs = [run for run in results.runs if run != BASELINE]
     for subset in (ALL, *sizes, *CLASSES):
         for metric in unbiased_metrics(results.study):
-            parts = results.contrasts("test", metric, list(weights.values()), None if subset == ALL else subset)
-            for run, found in zip(weights, compare(parts), strict=True):
+            differences = results.differences("test", metric, runs, None if subset == ALL else subset)
+            for run, found in zip(runs, differences, strict=True):
                 if found is None:
                     continue
                 row = {"run": run, "subset": subset, "metric": metric, "problems": found.problems}

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from hdpo.claims.reported import reported_contrasts, reported_scores
-from hdpo.claims.results import BASELINE, Results, summarise, unbiased_metrics
+from hdpo.claims.results import BASELINE, Results, unbiased_metrics
+from hdpo.claims.summary import summarise
 from hdpo.render.formats import metric_label, percent, points
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, write_table

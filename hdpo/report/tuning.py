@@ -6,14 +6,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdpo.claims.results import BASELINE, Results, compare
+from hdpo.claims.results import BASELINE, Results
 from hdpo.render.formats import points
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_table
 from hdpo.report.captions import caption
-from hdpo.report.comparison import learns_from
-from hdpo.report.comparison_figure import COLORS
+from hdpo.report.comparison_figure import color_of
 from hdpo.study.study import Study
 
 METRICS = ("greedy", "pass@8")
@@ -43,10 +42,7 @@ def tuning_frame(results: Results) -> pd.DataFrame:
     The rule: the highest mean of the differences in greedy accuracy and pass@8; a tie goes to the value listed first.
     """
     runs = [run for run in results.runs if run != BASELINE]
-    found = {
-        metric: compare(results.contrasts("last", metric, [{run: 1.0, BASELINE: -1.0} for run in runs]))
-        for metric in METRICS
-    }
+    found = {metric: results.differences("last", metric, runs) for metric in METRICS}
     rows = []
     for place, run in enumerate(runs):
         parts = [part for metric in METRICS if (part := found[metric][place])]
@@ -66,7 +62,7 @@ def tuning_figure(frame: pd.DataFrame) -> Figure:
     for line in (axis.axhline, axis.axvline):
         line(0, color=PALETTE["black"], lw=0.9)
     for family, part in frame.groupby("family", sort=False):
-        color = COLORS[learns_from(part["run"].iloc[0])]
+        color = color_of(part["run"].iloc[0])
         axis.plot(100 * part["greedy"], 100 * part["pass@8"], color=color, lw=1.0, marker="o", mfc="white", ms=4)
         chosen = part[part["chosen"]].iloc[0]
         at = 100 * chosen["greedy"], 100 * chosen["pass@8"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hdpo.model.loading import load_policy, load_tokenizer
-from hdpo.run.outcomes import read_outcomes, test_split, write_outcomes
+from hdpo.run.outcomes import problems_of, read_outcomes, test_split, write_outcomes
 from hdpo.run.score import evaluate, evaluate_splits, try_again
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.sampling.sampler import Sampler
@@ -60,7 +60,7 @@ def evaluate_test(study: Study, name: str, seed: int) -> Path:
     samples = dict.fromkeys(splits, study.evaluate.test_samples)
     if name == BASE_RUN:
         samples |= dict.fromkeys(TRAINING_SPLITS, study.evaluate.samples)
-    hashes = {split: problem_set_hash(task.problems(split.split()[0])) for split in samples}
+    hashes = {split: problem_set_hash(task.problems(problems_of(split))) for split in samples}
     metadata = {"run": name, "seed": seed, "run_hash": run_hash, "problems": hashes, "samples": samples}
     write_outcomes(out, rows, metadata)
     cost = {"seconds": round(time.perf_counter() - began, 1), "config": study.model_dump(mode="json")}

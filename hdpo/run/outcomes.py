@@ -20,6 +20,11 @@ def test_split(temperature: float) -> str:
     return f"test at {temperature:g}"
 
 
+def problems_of(split: str) -> str:
+    """The split whose problems were asked: `test` of a `test_split`, and any other itself."""
+    return split.partition(" at ")[0]
+
+
 def schema() -> "pa.Schema":
     """The columns and types of an outcomes file. `step` counts the training steps of the evaluated weights."""
     import pyarrow as pa

@@ -5,7 +5,8 @@ import pytest
 
 from hdpo.claims.check import write_check
 from hdpo.claims.codes import codes_line
-from hdpo.claims.results import Results, write_summary
+from hdpo.claims.results import Results
+from hdpo.claims.summary import write_summary
 from hdpo.report.statistics import write_statistics
 from hdpo.report.tables import write_tables
 from hdpo.report.web_page import write_page

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from hdpo.claims.reader import Outcomes, extra_seeds
-from hdpo.claims.results import Results, summarise, write_summary
+from hdpo.claims.results import Results
+from hdpo.claims.summary import summarise, write_summary
 from hdpo.render.table import read_tables
 from hdpo.report.figures import write_figures
 from hdpo.report.origins import origins

@@ -10,7 +10,8 @@ import pytest
 from hdpo.claims.check import write_check
 from hdpo.claims.overhead import overhead_steps
 from hdpo.claims.reported import reported_facts, reported_scores
-from hdpo.claims.results import Results, compare, summarise, write_summary
+from hdpo.claims.results import Results, compare
+from hdpo.claims.summary import summarise, write_summary
 from hdpo.render.formats import points
 from hdpo.report.figures import write_figures
 from hdpo.report.tables import write_tables

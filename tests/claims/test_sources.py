@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hdpo.claims.results import Results, summarise
+from hdpo.claims.results import Results
 from hdpo.claims.sources import FILES, Folder, Published, write_published
+from hdpo.claims.summary import summarise
 from hdpo.system.errors import UserError
 from helpers.synthetic import write_everything
 

@@ -1,9 +1,12 @@
 """Web pages as tests see them: their tags, the contrast of colours, and what a browser makes of them."""
 
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+
+from hdpo.report.environment import csp_hash
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -31,6 +34,15 @@ class Elements(HTMLParser):
 
     def all(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.found if name == tag]
+
+
+def check_policy(page: str) -> None:
+    """The page's policy forbids every request, and lets its one script and its one style pass by their hash."""
+    (policy,) = [meta["content"] for meta in Elements(page).all("meta") if "http-equiv" in meta]
+    assert "default-src 'none'" in policy
+    for tag in ("script", "style"):
+        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
+        assert csp_hash(inline) in policy
 
 
 def contrast(first: str, second: str) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from hdpo.claims.check import write_check
-from hdpo.claims.results import write_summary
+from hdpo.claims.summary import write_summary
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import Table
 from hdpo.report.figures import write_figures

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from hdpo.claims.results import config_hash
+from hdpo.claims.summary import config_hash
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from helpers.written import make_task, omi_rows, write_rows, write_written
