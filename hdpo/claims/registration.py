@@ -5,6 +5,7 @@ and the history of the repository show whether it was kept.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from hdpo.claims.claims import CLAIMS
 from hdpo.claims.reported import PAPER
 from hdpo.claims.sources import source_of
 from hdpo.study.identity import content_hash
-from hdpo.study.schema import Section, as_tuples
+from hdpo.study.schema import Positive, Section, as_tuples
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import sha256
@@ -27,12 +28,25 @@ class Planned(Section):
 
     regime: str  # in words
     runs: str  # `runs_hash` of its runs
+    margin: Positive | None = None  # points; a smaller difference does not matter
+
+
+class Question(Section):
+    """One contrast of two runs of a study, and the question that it answers."""
+
+    kind: Literal["control", "ablation", "change"]  # another method; HDPO with a part changed; another setting
+    ask: str
+    what: str  # the run, in words
+    run: str
+    against: str
+    study: str = "controls"  # what the names of its studies share: all but their last part, which tells the regime
 
 
 class Registration(Section):
     """The plan: what runs, by which rules, and what departed from it since."""
 
     studies: dict[str, Planned]
+    questions: tuple[Question, ...] = ()
     claims: str | None = None  # SHA-256 of claims.yaml, where contrasts and rules stand in it
     deviations: tuple[str, ...] = ()  # date and reason each; the only part that may grow
 

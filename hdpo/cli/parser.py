@@ -33,6 +33,11 @@ SEVERAL = {
         "write_comparison",
         "methods side by side: gains on GRPO, costs and ranks, over several studies",
     ),
+    "controls": (
+        "hdpo.report.controls",
+        "write_controls",
+        "the planned controls and ablations: what matters and what does not, over several studies",
+    ),
     "map": (
         "hdpo.report.cliff_map",
         "write_map",

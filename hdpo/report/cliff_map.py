@@ -1,12 +1,14 @@
 """The map: what HDPO adds to GRPO by depth of the cliffs, λ and training steps, beside what the bandit predicts."""
 
 from collections.abc import Iterator, Sequence
+from operator import add
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from hdpo.claims.registration import departures
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import metric_label, number, points
@@ -15,6 +17,8 @@ from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.cliff_map_figure import map_figure, steps_figure
+from hdpo.report.gains_figure import LEVEL
+from hdpo.stats.power import holm, two_sided_p
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.theory.escape import Climb
@@ -23,6 +27,7 @@ METRICS = ("pass@8", "greedy")
 FIRST_STEPS = 10  # of training, over which the teacher's rate is taken
 COLUMNS = ["study", "way", "depth", "tries", "run", "weight", "step", "subset", "metric", "seeds"]
 ENDS = ["diff", "low", "high", "df"]
+SCALES = ("λ × steps", "λ", "steps")  # on which gains may collapse
 
 
 def write_map(studies: Sequence[Study], out: Path = Path("results/map")) -> Path:
@@ -32,13 +37,15 @@ def write_map(studies: Sequence[Study], out: Path = Path("results/map")) -> Path
         UserError: a study has no base model of its own kind, or a result is damaged or belongs elsewhere.
     """
     results = [Results(study) for study in studies]
-    frame = pd.concat([map_rows(found) for found in results], ignore_index=True)
+    frame = with_holm(pd.concat([map_rows(found) for found in results], ignore_index=True))
     predicted = pd.concat([prediction_rows(found) for found in results], ignore_index=True)
     for name, part in (("map", frame), ("prediction", predicted)):
         write_text(out / f"{name}.csv", part.to_csv(index=False, float_format="%.6f"))
     save_figure(map_figure(frame), out / "map")
     save_figure(steps_figure(frame), out / "steps")
-    lines = (prediction_line(frame, predicted), *(found.codes for found in results if found.codes))
+    notes = [found.codes for found in results if found.codes]
+    notes += [f"{study.name}: {line}" for study in studies for line in departures(study)]
+    lines = (prediction_line(frame, predicted), collapse_line(frame), *notes)
     write_document(out / "map", Document("When HDPO helps", (Section("", lines, (_table(frame),)),)))
     return out / "map.md"
 
@@ -61,14 +68,20 @@ def map_rows(results: Results) -> pd.DataFrame:
                 rows += _row(own | {"step": study.train.steps, "subset": subset, "metric": metric}, found)
             for step, found in _in_training(results, run, metric):
                 rows += _row(own | {"step": step, "subset": "validation", "metric": metric}, found)
-    return pd.DataFrame(rows, columns=[*COLUMNS, *ENDS])
+    return pd.DataFrame(rows, columns=[*COLUMNS, *ENDS, "p"]).astype({"p": float})
+
+
+def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `p_holm`, corrected over the cells of the map: all problems, both metrics; nan elsewhere."""
+    return frame.assign(p_holm=holm(frame["p"].where(frame["subset"] == "all").to_numpy()))
 
 
 def _row(row: dict[str, object], found: Comparison | None) -> list[dict[str, object]]:
     if found is None:
         return []
     ends = {"diff": found.value, "low": found.low, "high": found.high, "df": found.df}
-    return [row | {"seeds": len(found.seeds)} | ends]
+    p = two_sided_p(found.value, found.se, found.df) if len(found.seeds) > 1 else np.nan
+    return [row | {"seeds": len(found.seeds)} | ends | {"p": p}]
 
 
 def _in_training(results: Results, run: str, metric: str) -> Iterator[tuple[int, Comparison | None]]:
@@ -141,10 +154,29 @@ def prediction_line(frame: pd.DataFrame, predicted: pd.DataFrame) -> str:
     )
 
 
+def collapse_line(frame: pd.DataFrame) -> str:
+    """How well the gain during training follows λ × steps, λ and steps: mean rank correlations over base models."""
+    part = frame[(frame["subset"] == "validation") & (frame["metric"] == METRICS[0])]
+    found = []
+    for _, rows in part.groupby("study"):
+        if rows["weight"].nunique() > 1 and rows["step"].nunique() > 1:
+            scales = (rows["weight"] * rows["step"], rows["weight"], rows["step"])
+            found.append([spearmanr(scale, rows["diff"]).statistic for scale in scales])
+    if not found:
+        return "Too few points to see whether gains collapse on λ × steps."
+    means = ", ".join(f"{mean:.2f} with {name}" for mean, name in zip(np.mean(found, axis=0), SCALES, strict=True))
+    first = int((np.argmax(found, axis=1) == 0).sum())
+    return (
+        f"Over the training curves of a base model, the gain in {METRICS[0]} has a mean rank correlation of {means};"
+        f" λ × steps is the highest in {first} of {len(found)} base models."
+    )
+
+
 def _table(frame: pd.DataFrame) -> Table:
     """Columns of the map down, λ across: differences on all test problems."""
     part = frame[frame["subset"] == "all"]
-    cells = list(map(points, *(part[end] for end in ENDS)))
+    stars = ["*" if p <= LEVEL else "" for p in part["p_holm"]]
+    cells = list(map(add, map(points, *(part[end] for end in ENDS)), stars))
     down = {"base model": part["way"], "depth, %": [number(100 * value, ".3f") for value in part["depth"]]}
     down |= {"method": [family_label(parse_run(run).family) for run in part["run"]]}
     down |= {"metric": part["metric"].map(metric_label)}

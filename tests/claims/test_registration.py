@@ -92,11 +92,12 @@ def test_a_study_outside_the_plan_departs_from_nothing(tmp_path, planned):
 
 
 def test_the_shipped_plans_are_of_the_shipped_studies_and_claims():
+    studies = {study.name: study for study in map(load_study, sorted((ROOT / "config").rglob("*.yaml")))}
     for path in sorted(registration.PLANS.glob("plan*.yaml")):
         plan = read_plan(path)
         assert plan.claims in (None, sha256(CLAIMS))
-        for name, study in plan.studies.items():
-            assert study.runs == runs_hash(load_study(ROOT / f"config/{name}.yaml"))
+        for name, planned in plan.studies.items():
+            assert planned.runs == runs_hash(studies[name])
 
 
 def test_each_study_has_its_own_plan(study, planned, tmp_path):

@@ -1,10 +1,21 @@
 """The map on a made-up study: depth, differences and the bandit's prediction by hand, and files written twice alike."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hdpo.claims.results import Results
-from hdpo.report.cliff_map import depth_of, map_rows, prediction_line, prediction_rows, way_of, write_map
+from hdpo.report.cliff_map import (
+    collapse_line,
+    depth_of,
+    map_rows,
+    prediction_line,
+    prediction_rows,
+    way_of,
+    with_holm,
+    write_map,
+)
+from hdpo.stats.power import holm
 from hdpo.system.errors import UserError
 from hdpo.theory.escape import Climb
 from helpers.synthetic import make_results, make_study
@@ -44,6 +55,23 @@ def test_the_prediction_is_the_bandits_escape_time(results):
     assert row["hdpo_steps"] == pytest.approx(climb.time(row["start"])) and row["faster"] > 1
     line = prediction_line(map_rows(results), prediction_rows(results))
     assert "over 6 cells" in line
+
+
+def test_cells_are_corrected_as_one_family_and_nothing_else_is(results):
+    frame = with_holm(map_rows(results))
+    cells = frame["subset"] == "all"
+    assert frame.loc[cells, "p_holm"].tolist() == pytest.approx(holm(frame.loc[cells, "p"].to_numpy()).tolist())
+    assert cells.sum() == 12 and frame.loc[~cells, "p_holm"].isna().all()
+
+
+def test_the_collapse_by_hand():
+    points = [(weight, step) for weight in (0.1, 1.0) for step in (10, 20, 40)]
+    rows = pd.DataFrame(points, columns=["weight", "step"]).assign(study="a", subset="validation", metric="pass@8")
+    line = collapse_line(rows.assign(diff=rows["weight"] * rows["step"]))
+    assert "1.00 with λ × steps" in line and "highest in 1 of 1" in line
+    against = collapse_line(rows.assign(diff=-rows["weight"]))  # ranks of the six products in two halves
+    assert "-1.00 with λ" in against and "highest in 0 of 1" in against
+    assert "Too few" in collapse_line(rows.assign(diff=0.0)[:1])
 
 
 def test_the_way_to_the_depth(results, tmp_path):
