@@ -1,6 +1,7 @@
 # make reproduce   train a sample of the reference runs again and compare, then all tables, figures and verdicts from
 #                  the published results: environment included, about ten minutes on two cores
-# make evidence    train every run of the reference studies, or go on with it: hours
+# make evidence    train every run of the reference studies, the map and the controls, or go on with it: many hours
+# make cliff-bench train every method of the bench, or go on with it: hours; ADD="name" enters a method of your own
 # make smoke       run every stage of the workflow in about two minutes
 # make test        run the quick tests
 # make test-all    run the slow tests as well
@@ -28,9 +29,12 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce evidence test test-all test-slurm test-vllm test-trl torture smoke lint bench bench-vllm base power report notebooks docs clean
+.PHONY: reproduce evidence cliff-bench test test-all test-slurm test-vllm test-trl torture smoke lint bench bench-vllm base power report notebooks docs clean
 
 STUDIES = small-true small
+MAP = $(sort $(wildcard config/map/*.yaml))
+CONTROLS = $(sort $(wildcard config/controls/*.yaml))
+BENCH = $(sort $(wildcard config/bench/*.yaml))
 
 reproduce: $(VENV)/installed
 	for study in $(STUDIES); do $(SNAKEMAKE) repeats all --config study=config/$$study.yaml published=1 || exit; done
@@ -39,6 +43,13 @@ reproduce: $(VENV)/installed
 evidence: $(VENV)/installed
 	for study in $(STUDIES); do $(SNAKEMAKE) --config study=config/$$study.yaml || exit; done
 	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml)
+	for study in $(MAP) $(CONTROLS); do $(SNAKEMAKE) runs --config study=$$study || exit; done
+	$(BIN)/hdpo map $(MAP)
+	$(BIN)/hdpo controls $(CONTROLS)
+
+cliff-bench: $(VENV)/installed
+	for study in $(BENCH); do $(SNAKEMAKE) runs --config study=$$study add="$(ADD)" || exit; done
+	$(BIN)/hdpo compare $(BENCH)
 
 smoke: $(VENV)/installed
 	$(SNAKEMAKE) --config study=config/smoke.yaml

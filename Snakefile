@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                                      the small world (config/small.yaml)
 #   snakemake --cores all --config study=config/smoke.yaml     every stage in about two minutes
+#   snakemake --cores all runs --config add="sft-0.1 rft-frozen-1"   these arms too, and no report
 #
 # The rules behind the summary (tables, figures, theory, audit, check, PDF, web page) are in paper/report.smk.
 # Every rule declares the data that it reads and, as a parameter, a hash of the code that it runs (comments and
@@ -14,6 +15,7 @@ import shlex
 from pathlib import Path
 
 from hdpo.run.workflow import (
+    added_runs,
     base_outcomes,
     explain_full_disk,
     extra_results,
@@ -32,6 +34,7 @@ study = load_study_or_exit(config["study"])  # no rule's input: hashes in params
 # A variable of the shell, not a parameter: another path to the same study makes nothing again.
 shell.prefix(f"STUDY={shlex.quote(str(config['study']))}; ")
 ROOT = str(study.root)
+ADDED = added_runs(study, str(config.get("add", "")))
 BASE = Path(study.base_path)
 # What the `base` stage trains is an input of every run. Of any other base model, `params` hold the hash.
 BASE_FILES = [ancient(BASE / "model.safetensors")] if study.model.path is None else []
@@ -50,7 +53,7 @@ container: config.get("container", "docker://python:3.11")
 
 
 wildcard_constraints:
-    run=wildcard(["base", *study.runs]),
+    run=wildcard(["base", *study.runs, *ADDED]),
     seed=r"\d+",
 
 
@@ -138,8 +141,8 @@ rule evaluate:
 
 # What every stage below reads: outcomes and records of all runs, planned or made by hand; or the published ones.
 RESULTS = [
-    expand(rules.train.output, run=study.runs, seed=study.seeds),
-    expand(rules.evaluate.output, run=study.runs, seed=study.seeds),
+    expand(rules.train.output, run=[*study.runs, *ADDED], seed=study.seeds),
+    expand(rules.evaluate.output, run=[*study.runs, *ADDED], seed=study.seeds),
     expand(rules.evaluate.output, run="base", seed=0),
     extra_results(study),
 ]
@@ -172,6 +175,12 @@ rule repeat:
         steps=study.repeat.steps if study.repeat else 0,
     shell:
         'hdpo repeat "$STUDY" --run {wildcards.run:q} --seed {wildcards.seed} > {log:q} 2>&1'
+
+
+# Every run and its test, and nothing that people read: for studies that one report draws together.
+rule runs:
+    input:
+        RESULTS,
 
 
 # A sample of the published evidence, trained again.

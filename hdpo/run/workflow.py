@@ -68,6 +68,20 @@ def extra_results(study: Study) -> list[str]:
     return [str(path) for path in [*extra, *filter(Path.is_file, tests)]]
 
 
+def added_runs(study: Study, names: str) -> list[str]:
+    """Runs to make beside the study's list, from `--config add="NAME NAME"`. They take the study's seeds.
+
+    A wrong name ends the process with one line and exit code 2.
+    """
+    try:
+        for name in names.split():
+            _ = study.run(name, study.seeds[0]).hash
+    except UserError as error:
+        print(f"hdpo: {error}", file=sys.stderr)
+        sys.exit(2)
+    return [name for name in dict.fromkeys(names.split()) if name not in study.runs]
+
+
 def packaged(*names: str) -> list[str]:
     """Files of the installed package, by their places in it, wherever Snakemake is started."""
     return [str(Path(hdpo.__file__).parent / name) for name in names]

@@ -142,6 +142,15 @@ def test_an_arm_with_a_parameter_of_its_own_is_planned(folder):
 
 
 @pytest.mark.slow
+def test_runs_beside_the_list_take_its_seeds_and_a_wrong_one_is_one_line(folder):
+    study = str(ROOT / "config/controls/answer-true.yaml")
+    done = snakemake(folder, study, "add=sft-0.1 rft-frozen-1 grpo", "--dry-run", "--", "runs")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert planned(done) | {"train": 0} == {"train": 0, "evaluate": 4 * 8 + 1, "runs": 1, "total": 2 * 4 * 8 + 2}
+    wrong = snakemake(folder, study, "add=sft-0.1 sfd-0.1", "--dry-run", "--", "runs")
+    assert wrong.returncode == 2 and "hdpo: run 'sfd-0.1': no method 'sfd'; did you mean sft?" in wrong.stderr
+
+
 def test_jobs_declare_what_the_study_grants_them(folder):
     arguments = ("--profile", str(ROOT / "profiles/gpu"), "--resources", "gpu=8", "--dry-run", "--quiet", "progress")
     done = snakemake(folder, str(ROOT / "config/paper.yaml"), *arguments)
