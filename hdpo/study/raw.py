@@ -29,7 +29,7 @@ def read_study(path: Path) -> dict[str, Any]:
         return raw
     if not isinstance(place, str) or not place:
         raise UserError(f"config {path}: extends: expected the name of a study file beside this one")
-    base = _mapping(path.parent / place)
+    base = _mapping(Path(os.path.normpath(path.parent / place)))  # its own folders, and no ".."
     if "extends" in base:
         raise UserError(f"config {path}: extends: {place} extends another file itself; name that one, or write it out")
     for key, value in raw.items():
