@@ -38,6 +38,11 @@ SEVERAL = {
         "write_controls",
         "the planned controls and ablations: what matters and what does not, over several studies",
     ),
+    "sizes": (
+        "hdpo.report.sizes",
+        "write_sizes",
+        "HDPO at λ = 1 against GRPO by the size of the model, over several studies",
+    ),
     "map": (
         "hdpo.report.cliff_map",
         "write_map",
