@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.results import BASELINE, Results
+from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import metric_label, number, points
 from hdpo.render.runs import run_label
@@ -19,6 +19,7 @@ from hdpo.report.gains_figure import CLASSES, LEVEL
 from hdpo.stats.power import holm, two_sided_p
 from hdpo.study.registry import parse_run
 from hdpo.study.study import Study
+from hdpo.system.errors import UserError
 
 OUTCOMES = {  # label: metric, subset of the test problems
     "greedy": ("greedy", None),
@@ -36,18 +37,24 @@ COSTS = {  # of a run, beside GRPO's
     "seconds": ("seconds.total",),
 }
 RESAMPLES = 4000
+LONGER = f"{BASELINE}+longer"  # GRPO with other steps: a row, and no run's name
 
 
 def write_comparison(studies: Sequence[Study], out: Path = Path("results/comparison")) -> Path:
     """Write comparison.md, .json, .csv (differences), costs.csv, ranks.csv, and the figure as PNG and PDF.
 
+    Of two studies of one regime, the second holds GRPO with other steps, which stands among the first one's methods.
+
     Raises:
         UserError: a result is damaged or belongs elsewhere.
     """
-    results = {regime(study): Results(study) for study in studies}
-    gains = pd.concat([gain_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
+    results, longer = {}, {}
+    for study in studies:
+        (longer if regime(study) in results else results)[regime(study)] = Results(study)
+    pairs = {name: (found, longer.get(name)) for name, found in results.items()}
+    gains = pd.concat([gain_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
     gains["p_holm"] = holm(gains["p"].to_numpy())
-    costs = pd.concat([cost_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
+    costs = pd.concat([cost_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
     ranks = pd.concat([rank_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
     for name, frame in (("comparison", gains), ("costs", costs), ("ranks", ranks)):
         write_text(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6f"))
@@ -63,11 +70,17 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
     return out / "comparison.md"
 
 
-def gain_rows(results: Results) -> pd.DataFrame:
-    """Paired differences to GRPO in shares, one row per run × outcome of `OUTCOMES`, with a two-sided p."""
+def gain_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
+    """Paired differences to GRPO in shares, one row per run × outcome of `OUTCOMES`, with a two-sided p.
+
+    `longer`: GRPO with other steps, on the same problems and seeds; its row is `LONGER`.
+    """
     runs, rows = [run for run in results.runs if run != BASELINE], []
     for label, (metric, subset) in OUTCOMES.items():
-        for run, found in zip(runs, results.differences("test", metric, runs, subset), strict=True):
+        differences = dict(zip(runs, results.differences("test", metric, runs, subset), strict=True))
+        if longer is not None:
+            differences[LONGER] = _longer(results, longer, metric, subset)
+        for run, found in differences.items():
             if found is not None:
                 row = {"run": run, "outcome": label, "seeds": len(found.seeds), "diff": found.value, "df": found.df}
                 known = len(found.seeds) > 1
@@ -77,16 +90,34 @@ def gain_rows(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"p": float})
 
 
-def cost_rows(results: Results) -> pd.DataFrame:
+def _longer(results: Results, longer: Results, metric: str, subset: str | None) -> Comparison | None:
+    """GRPO with other steps less GRPO, over the seeds that both have.
+
+    Raises:
+        UserError: the two studies test on different problems.
+    """
+    if results.reader.problems["test"] != longer.reader.problems["test"]:
+        raise UserError(f"studies {results.study.name} and {longer.study.name} test on different problems")
+    own, base = (found.scores("test", metric).get(BASELINE, {}) for found in (longer, results))
+    chosen = slice(None) if subset is None else results.subset(subset)
+    seeds = sorted(set(own) & set(base))
+    if chosen is None or not seeds:
+        return None
+    values = np.stack([own[seed][chosen] - base[seed][chosen] for seed in seeds])
+    return compare([Contrast(values, tuple(seeds))])[0]
+
+
+def cost_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
     """What a run costs beside GRPO of the same seeds, one row per run: ratios of tokens and seconds of all its steps.
 
     Tokens generated; passed forward through the network, prompts included; passed backward. Records of earlier
     versions lack the last two: nan.
     """
     rows, totals = [], {}
-    for run in results.runs:
-        frames = {seed: results.reader.metrics(run, seed) for seed in results.seeds(run)}
-        totals[run] = {seed: _totals(frame) for seed, frame in frames.items() if frame is not None}
+    made = [(run, run, results) for run in results.runs] + ([(LONGER, BASELINE, longer)] if longer else [])
+    for name, run, found in made:
+        frames = {seed: found.reader.metrics(run, seed) for seed in found.seeds(run)}
+        totals[name] = {seed: _totals(frame) for seed, frame in frames.items() if frame is not None}
     for run, by_seed in totals.items():
         shared = sorted(set(by_seed) & set(totals.get(BASELINE, {})))
         if shared:
@@ -143,7 +174,7 @@ def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFr
     best = ranks[ranks["outcome"] == "pass@8"].set_index("run")["best"].reindex(wide.index)
     wide["best in pass@8"] = [number(100 * value, ".0f") for value in best]
     shown = wide.reset_index()
-    shown.insert(1, "on a cliff", [parse_run(run).learns_from for run in shown["run"]])
+    shown.insert(1, "on a cliff", [parse_run(run.partition("+longer")[0]).learns_from for run in shown["run"]])
     shown["run"] = shown["run"].map(run_label)
     shown = shown.rename(columns={"run": "method"})
     return make_table(

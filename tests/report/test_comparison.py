@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from hdpo.claims.results import Results
-from hdpo.report.comparison import COSTS, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
+from hdpo.report.comparison import COSTS, LONGER, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
 from hdpo.report.tuning import tuning_frame, write_tuning
-from helpers.synthetic import make_results, make_study
+from hdpo.system.errors import UserError
+from helpers.synthetic import CHANGES, make_results, make_study, write_final, write_metrics
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,23 @@ def test_costs_are_ratios_of_whole_runs_on_the_same_seeds(results):
     assert found.loc["hdpo-frozen-1", "generated"] == pytest.approx(1 + privileged / (1000 * steps))
     assert found[["forward", "backward"]].isna().all(axis=None)  # not in the records of earlier versions
     assert list(found.columns) == ["seeds", *COSTS]
+
+
+def test_grpo_with_other_steps_is_a_row_among_the_methods(results, tmp_path):
+    study = make_study(tmp_path, name="longer", methods=["grpo"], seeds=[2, 3, 4])
+    for seed, right in ((2, 1), (3, 1), (4, 0)):
+        write_final(study, "grpo", seed, np.full(60, right), np.full((60, 16), right))
+        write_metrics(study, "grpo", seed)
+    longer = Results(study)
+    row = gain_rows(results, longer).set_index(["run", "outcome"]).loc[(LONGER, "greedy")]
+    scores = results.scores("test", "greedy")["grpo"]
+    assert row["seeds"] == 2 and row["diff"] == pytest.approx(np.mean([1 - scores[seed] for seed in (2, 3)]))
+    assert cost_rows(results, longer).set_index("run").loc[LONGER, "generated"] == pytest.approx(1)
+    other = make_study(
+        tmp_path, name="other", methods=["grpo"], task={"problems": CHANGES["task"]["problems"] | {"test": 59}}
+    )
+    with pytest.raises(UserError, match="test on different problems"):
+        gain_rows(results, Results(other))
 
 
 def test_the_chance_of_being_best_adds_up_and_follows_the_effect(results):
