@@ -55,14 +55,15 @@ def learning_curves(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     for metric, top, bottom in zip(metrics, axes[0], axes[-1], strict=True):
         top.set_title(_quantity(metric_label(metric), drawn))
         _step_ticks(bottom, frame[frame["metric"] == metric], "value", f"GRPO's {metric_label(metric)}")
-    last = drawn[drawn["step"] == drawn["step"].max()].groupby(["run", "metric"])["value"].mean().unstack()
-    state(figure, _furthest({metric: last[metric] for metric in last if metric in metrics}, drawn, "Validation, last step: "))
+    last = drawn[(drawn["step"] == drawn["step"].max()) & drawn["metric"].isin(metrics)]
+    ends = dict(iter(last.groupby(["run", "metric"])["value"].mean().unstack().items()))
+    state(figure, _furthest(ends, drawn, "Validation, last step: "))
     name_ends(names)
     return figure
 
 
 def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
-    """Differences to GRPO in greedy accuracy and in pass@8 on one scale, a row per run: this study's and the paper's."""
+    """Differences to GRPO in greedy accuracy and pass@8 on one scale, a row per run: the study's and the paper's."""
     use_style()
     runs = list(dict.fromkeys([*runs, *frame["run"]]))
     rows = {run: place for place, run in enumerate(run for path in paths(runs) for run in path)}
@@ -76,9 +77,9 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
             axis.plot(part[of], at, ls="none", ms=4, color=PALETTE["black"], **PAPER.get(str(source), {"marker": "D"}))
         for point in frame[own].set_index("run")[[of, f"{of}_low", f"{of}_high"]].itertuples(name=None):
             run, value, low, high = point
-            look_of = {"color": color(run, runs), "ms": 5, "elinewidth": 1.4}
-            axis.errorbar(value, rows[run] - 0.15, xerr=np.reshape([value - low, high - value], (2, 1)), fmt="o", **look_of)
-        axis.set_title(f"{metric}, − GRPO's")
+            ends = [[value - low], [high - value]]
+            axis.errorbar(value, rows[run] - 0.15, xerr=ends, fmt="o", ms=5, elinewidth=1.4, color=color(run, runs))
+        axis.set_title(f"{metric} − GRPO's")
         axis.set_xlabel("points")
         axis.xaxis.set_major_formatter(PERCENT)
         if not own.any():
@@ -88,7 +89,8 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     differences = frame[own].set_index("run").rename(columns={"x": "greedy", "y": "pass@8"})
     state(figure, _furthest({metric: differences[metric] for metric in ("greedy", "pass@8")}, differences))
     marks = {"this study, 95 % interval": {"marker": "o"}} | {f"paper, {name}": mark for name, mark in PAPER.items()}
-    key(figure, [plt.Line2D([], [], ls="none", ms=4, color="black", label=name, **mark) for name, mark in marks.items()])
+    look_of = {"ls": "none", "ms": 4, "color": PALETTE["black"]}
+    key(figure, [plt.Line2D([], [], label=name, **look_of, **mark) for name, mark in marks.items()])
     return figure
 
 
@@ -155,7 +157,7 @@ def _lines(
     axis: Axes, frame: pd.DataFrame, y: str, members: Sequence[str], runs: Sequence[str], zero: bool = True
 ) -> list[Name]:
     """Mean of each run over steps, bars or a band for its spread; the names of the lines beside their last values."""
-    labels, names = short_labels([run for run in members if run != BASE_RUN]), []
+    labels, names, there = short_labels([run for run in members if run != BASE_RUN]), [], False
     axis.yaxis.set_major_formatter(PERCENT)
     if zero and _is_difference(frame):
         axis.axhline(0, color=PALETTE["black"], lw=1.0)
@@ -165,13 +167,14 @@ def _lines(
         by_step = part.groupby("step")[y].agg(["mean", "min", "max"])
         if by_step.empty:
             continue
+        there = True
         axis.plot(by_step.index, by_step["mean"], **look(run, runs))
         if "low" in part and part["low"].notna().any():
             axis.fill_between(part["step"], part["low"], part["high"], color=color(run, runs), alpha=0.2, lw=0)
         elif is_highest(run, runs):
             axis.fill_between(by_step.index, by_step["min"], by_step["max"], color=color(run, runs), alpha=0.15, lw=0)
         names.append((labels.get(run, "base"), by_step["mean"].iloc[-1], color(run, runs)))
-    if not axis.has_data() or len(names) == 1 and names[0][0] == "GRPO" and BASELINE not in members:
+    if not there:
         say_not_run(axis)
     return names
 
@@ -186,7 +189,7 @@ def _quantity(name: str, drawn: pd.DataFrame) -> str:
 
 def _step_ticks(axis: Axes, frame: pd.DataFrame, y: str, name: str) -> None:
     """Ticks, below each GRPO's own mean."""
-    _baseline_ticks(axis, _few(sorted(set(frame["step"])), 4), frame.set_index("step"), y, "training step", name)
+    _baseline_ticks(axis, _few(sorted(set(frame["step"])), 3), frame.set_index("step"), y, "training step", name)
 
 
 def _few(ticks: Sequence[float], most: int) -> list[float]:
