@@ -38,7 +38,8 @@ def name_ends(names: Mapping[Axes, Sequence[Name]]) -> None:
         height = axis.get_window_extent().height * 72 / figure.dpi
         wanted = (axis.transData.transform([(1, y) for _, y, _ in ends]) if ends else np.zeros((0, 2)))[:, 1]
         low = axis.get_window_extent().y0
-        at = spread((wanted - low) * 72 / figure.dpi, 1.2 * size) / height
+        lines = max((text.count("\n") + 1 for text, _, _ in ends), default=1)
+        at = spread((wanted - low) * 72 / figure.dpi, 1.25 * size * lines) / height
         how: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": "small"}
         for (text, _, color), y in zip(ends, at, strict=True):
             axis.annotate(text, (1, y), (4, 0), va="center", color=darker(color), **how)

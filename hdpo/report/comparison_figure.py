@@ -18,7 +18,7 @@ COLORS = {
 }
 
 METRICS = ("pass@8", "greedy")
-TITLES = (*(f"{metric} − GRPO's" for metric in METRICS), "tokens generated")
+PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("generated, × GRPO's", 1)}
 
 
 def color_of(run: str) -> str:
@@ -47,7 +47,7 @@ def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[st
         cost = costs[(costs["regime"] == name) & costs["run"].isin(rows)].set_index("run")["generated"]
         for run, value in cost.items():
             axes[2].plot(value, rows[run] + shift, **_mark(run, filled))
-    for axis, title, label, none in zip(axes, TITLES, ("points", "points", "× GRPO's"), (0, 0, 1), strict=True):
+    for axis, (title, (label, none)) in zip(axes, PANELS.items(), strict=True):
         axis.axvline(none, color=PALETTE["black"], lw=0.9)
         axis.set_title(title)
         axis.set_xlabel(label)
