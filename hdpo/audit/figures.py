@@ -43,7 +43,7 @@ def grid(sizes: pd.DataFrame) -> Figure:
         axis.annotate(f"{n}", (n, whole), (-4, 2), textcoords="offset points", ha="right", fontsize="small")
     axis.set(xlabel="number of problems n", ylabel="reported values that\nare multiples of 1/n", ylim=(-0.5, whole + 4))
     counts = ", ".join(f"{n}" for n in best["problems"].head(3)) + (", …" if len(best) > 3 else "")
-    state(figure, f"Most reported values, {whole}, are shares of n problems at n = {counts}")
+    state(figure, f"At most {whole} reported values are multiples of 1/n: at n = {counts}")
     name_ends({axis: [("by chance", sizes["expected"].iloc[-1], PALETTE["black"])]})
     return figure
 
@@ -71,6 +71,7 @@ def reported_differences(significance: pd.DataFrame, both: pd.DataFrame) -> Figu
     axes[0].set_yticks(range(len(runs)), [run_label(run).removeprefix("HDPO ") for run in runs])
     axes[0].invert_yaxis()
     key(figure, axes[0].get_legend_handles_labels()[0])
+    both = both[both["run"].isin(runs)]
     seen = [(abs(frame["diff"]) > frame["half"]).sum() for frame in (single, both)]
     found = f"{seen[0]} of {len(single)} exclude 0 by binomial error, {seen[1]} of {len(both)} by their spread"
     state(figure, f"Reported differences: {found}")

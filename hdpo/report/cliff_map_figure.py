@@ -23,7 +23,7 @@ def map_figure(frame: pd.DataFrame) -> Figure:
     """A cell per depth and method with the difference to GRPO in points, bold where its interval excludes 0."""
     use_style()
     test = frame[frame["subset"] != "validation"]
-    runs = list(test.sort_values("weight", ascending=False)["run"].drop_duplicates())
+    runs = list(test.sort_values(["weight", "run"], ascending=[False, True])["run"].drop_duplicates())
     ways = [way for way in WAYS if way in set(test["way"])] or [WAYS[0]]
     columns = {way: _depths(test[test["way"] == way]) for way in ways}
     size = (PAGE_WIDTH, 1.0 + len(SHOWN) * (0.35 + 0.19 * max(2, len(runs))))
@@ -74,7 +74,8 @@ def steps_figure(frame: pd.DataFrame) -> Figure:
         axis.set_title(f"depth {100 * depth:.2g} %", fontsize="medium")
     for axis in axes.flat[len(depths) :]:
         axis.set_axis_off()
-    figure.supxlabel("λ × training steps", fontsize="medium")
+    for axis in axes[-1]:
+        axis.set_xlabel("λ × training steps")
     figure.supylabel("pass@8 − GRPO's, points", fontsize="medium")
     key(figure, [plt.Line2D([], [], color=color, label=f"λ = {weight:g}") for weight, color in colors.items()])
     state(figure, _largest(part, "Largest gain in pass@8 during training"))

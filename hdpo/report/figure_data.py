@@ -32,8 +32,8 @@ def to_baseline(frame: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]
     `attrs["paired"]` of the result says which.
     """
     is_baseline = frame["run"] == BASELINE
-    base = frame[is_baseline].set_index(list(keys))[list(columns)]
-    pairs = frame[~is_baseline].join(base, on=list(keys), rsuffix=" of GRPO", how="inner")
+    base = frame[is_baseline].set_index(list(keys))[list(columns)].add_suffix(" of GRPO")
+    pairs = frame[~is_baseline].join(base, on=list(keys), how="inner")
     for column in columns:
         pairs[column] -= pairs.pop(f"{column} of GRPO")
     found = pairs if len(pairs) else frame.copy()

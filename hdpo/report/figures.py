@@ -210,5 +210,5 @@ def _furthest(differences: Mapping[str, pd.Series], drawn: pd.DataFrame, start: 
     if not known or not drawn.attrs.get("paired", True):
         return "No method is compared with GRPO here"
     run = list(known.values())[-1].abs().idxmax()
-    parts = ", ".join(f"{signed(100 * values[run])} points in {name}" for name, values in known.items())
-    return f"{start}{run_label(str(run))} against GRPO: {parts}"
+    parts = ", ".join(f"{signed(100 * values[run])} in {name}" for name, values in known.items())
+    return f"{start}{run_label(str(run))} against GRPO, in points: {parts}"

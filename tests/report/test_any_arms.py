@@ -76,7 +76,7 @@ def test_a_title_follows_the_data():
     for change, text in ((0.04, "+4.0"), (-0.06, "−6.0")):
         frame.loc[(frame["run"] == "toy-4") & (frame["k"] == 8), "value"] = 0.5 + change
         title = pass_at_k(frame, ["grpo", "toy-3", "toy-4"]).get_suptitle().replace("\N{NO-BREAK SPACE}", " ")
-        assert title == f"toy, 4 against GRPO: 0.0 points in pass@1, {text} points in pass@8"
+        assert title == f"toy, 4 against GRPO, in points: 0.0 in pass@1, {text} in pass@8"
     plt.close("all")
 
 
