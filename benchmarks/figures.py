@@ -54,8 +54,8 @@ def draw_account(limits: dict[str, Any]) -> Figure:
     axes[0][0].set_yticks(range(len(parts)), parts, fontsize="small")
     axes[0][0].set_ylim(len(parts) - 0.4, -0.6)
     largest = {name: max(account.values(), key=lambda row: row["seconds"]) for name, account in accounts.items()}
-    words = [f"{row['part']} of the {name} ({100 * row['share']:.0f} %)" for name, row in largest.items()]
-    state(figure, f"Largest parts: {'; '.join(words)}")
+    words = [f"{name}, {row['part']} ({100 * row['share']:.0f} %)" for name, row in largest.items()]
+    state(figure, f"The largest part: {'; '.join(words)}")
     return figure
 
 

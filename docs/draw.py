@@ -86,7 +86,7 @@ def draw_metrics(curves: Mapping[str, pd.DataFrame], folder: Path) -> None:
         pulls[f"λ = {weight}"] = norms[0] / norms[1]
     title = "Unlucky cliffs: at λ = 1 distillation pulls harder than reward"
     shown = pulls["λ = 0.01"].max() < 0.1 and pulls["λ = 1"].min() > 1
-    draw_lines(pulls, title, "distillation gradient / policy gradient", shown, folder / "pull.svg", log=True)
+    draw_lines(pulls, title, "gradients: distillation / policy", shown, folder / "pull.svg", log=True)
 
 
 def mean_curve(curves: pd.DataFrame, run: str, metric: str) -> pd.Series:

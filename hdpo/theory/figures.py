@@ -56,7 +56,7 @@ def cliff_figure(waits: pd.DataFrame) -> plt.Figure:
     left.set(xlabel=SUCCESS_LABEL, ylabel="P(all $G$ rollouts fail)")
     left.set_title("at each line its $G$", fontsize="medium")
     _by_method(right, waits)
-    right.set(xlabel=SUCCESS_LABEL, ylabel="steps to first non-zero update")
+    right.set(xlabel=SUCCESS_LABEL, ylabel="steps to first update")
     right.set_title(SIMULATED, fontsize="medium")
     right.legend()
     state(figure, f"The first update at p = {_slowest(waits)}")
@@ -81,7 +81,10 @@ def climb_figure(climb: pd.DataFrame) -> plt.Figure:
 def _slowest(part: pd.DataFrame) -> str:
     """The smallest success probability, and by formula the steps that each method takes from there."""
     first = part[part["success"] == part["success"].min()]
-    steps = [f"{thousands(row.formula)} steps under {row.method}" for row in first.itertuples()]
+    steps = [
+        f"{thousands(row.formula) if row.formula > 10 else f'{row.formula:.1f}'} steps under {row.method}"
+        for row in first.itertuples()
+    ]
     return f"{first['success'].iloc[0]:g} takes {', '.join(steps)}"
 
 
@@ -167,9 +170,12 @@ def tightness_figure(tightness: pd.DataFrame) -> plt.Figure:
     axis.axhline(1, **DASHED, lw=1)
     axis.set(xlabel=r"range of the logit difference, $\max\delta-\min\delta$", ylim=(-0.02, 1.12))
     axis.set_ylabel(r"KL over $(\max\delta-\min\delta)^2/8$")
+    blank = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     words = (("supremum", "blue", 0.88), ("adversarial, by ascent", "vermilion", 0.8), ("random logits", "grey", 0.62))
     for name, hue, height in words:
-        axis.annotate(name, (0.03, height - 0.04), xycoords="axes fraction", color=darker(PALETTE[hue]), va="top")
+        axis.annotate(
+            name, (0.03, height - 0.04), xycoords="axes fraction", color=darker(PALETTE[hue]), va="top", bbox=blank
+        )
     ranges, ratios = (values.to_numpy() for values in kinds["supremum"])
     ends = [f"{100 * ratios[end]:.0f} % at a range of {ranges[end]:.2g}" for end in (0, -1)]
     state(figure, f"Lemma 1's bound can be filled to {' and '.join(ends)}")
