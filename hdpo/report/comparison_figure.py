@@ -18,7 +18,7 @@ COLORS = {
 }
 
 METRICS = ("pass@8", "greedy")
-PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("generated, × GRPO's", 1)}
+PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("× GRPO's", 1)}
 
 
 def color_of(run: str) -> str:
@@ -51,6 +51,7 @@ def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[st
         axis.axvline(none, color=PALETTE["black"], lw=0.9)
         axis.set_title(title)
         axis.set_xlabel(label)
+    axes[2].margins(x=0.2)
     axes[0].set_yticks(list(rows.values()), [run_label(run) for run in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     for tick, run in zip(axes[0].get_yticklabels(), rows, strict=True):

@@ -80,12 +80,10 @@ def climb_figure(climb: pd.DataFrame) -> plt.Figure:
 
 def _slowest(part: pd.DataFrame) -> str:
     """The smallest success probability, and by formula the steps that each method takes from there."""
-    first = part[part["success"] == part["success"].min()]
-    steps = [
-        f"{thousands(row.formula) if row.formula > 10 else f'{row.formula:.1f}'} steps under {row.method}"
-        for row in first.itertuples()
-    ]
-    return f"{first['success'].iloc[0]:g} takes {', '.join(steps)}"
+    least = part["success"].min()
+    first = part[part["success"] == least].set_index("method")["formula"]
+    steps = [f"{thousands(x) if x > 10 else f'{x:.1f}'} steps under {method}" for method, x in first.items()]
+    return f"{least:g} takes {', '.join(steps)}"
 
 
 def limit_figure(limit: pd.DataFrame) -> plt.Figure:
