@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 from hdpo.render.style import PALETTE
 
 PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}".replace("-", "−"))
+NOTHING = "No method is compared with GRPO here"  # the message of a figure without data
 Name = tuple[str, float, ColorType]  # what is written, beside which y, in which colour
 
 

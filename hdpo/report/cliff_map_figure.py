@@ -5,12 +5,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hdpo.render.formats import signed
-from hdpo.render.labels import key, state
+from hdpo.render.labels import NOTHING, key, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.report.run_style import line_style
 
-WAYS = ("seldom seen", "seen with other solutions")
+WAYS = {"seldom seen": "seldom seen", "seen with other solutions": "seen with\nother solutions"}  # as they are written
 SHOWN = {  # title: metric, whether on the hardest size alone
     "pass@8": ("pass@8", False),
     "greedy accuracy": ("greedy", False),
@@ -24,7 +24,7 @@ def map_figure(frame: pd.DataFrame) -> Figure:
     use_style()
     test = frame[frame["subset"] != "validation"]
     runs = list(test.sort_values(["weight", "run"], ascending=[False, True])["run"].drop_duplicates())
-    ways = [way for way in WAYS if way in set(test["way"])] or [WAYS[0]]
+    ways = [way for way in WAYS if way in set(test["way"])] or list(WAYS)[:1]
     columns = {way: _depths(test[test["way"] == way]) for way in ways}
     size = (PAGE_WIDTH, 1.0 + len(SHOWN) * (0.35 + 0.19 * max(2, len(runs))))
     ratios = {"width_ratios": [max(1, len(depths)) for depths in columns.values()]}
@@ -48,7 +48,7 @@ def map_figure(frame: pd.DataFrame) -> Figure:
         row[0].set_title(f"{title} − GRPO's, points", loc="left")
     for (way, depths), axis in zip(columns.items(), axes[-1], strict=True):
         axis.set_xticks(range(len(depths)), [f"{100 * depth:.2g}" for depth in depths])
-        axis.set_xlabel(f"depth, %\n({way})", fontsize="small")
+        axis.set_xlabel(f"depth, %\n({WAYS.get(way, way)})", fontsize="small")
     axes[0][0].set_yticks(range(len(runs)), [run_label(run) for run in runs], fontsize="small")
     state(figure, _largest(test[(test["metric"] == "pass@8") & (test["subset"] == "all")], "Largest gain in pass@8"))
     return figure
@@ -89,7 +89,7 @@ def _depths(part: pd.DataFrame) -> pd.Series:
 
 def _largest(part: pd.DataFrame, name: str) -> str:
     if part.empty:
-        return "No method is compared with GRPO here"
+        return NOTHING
     best = part.loc[part["diff"].idxmax()]
     where = f"depth {100 * best['depth']:.2g} % ({run_label(best['run'])})"
     return f"{name}: {signed(100 * best['diff'])} points at {where}"

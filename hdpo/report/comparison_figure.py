@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hdpo.render.formats import signed
-from hdpo.render.labels import darker, key, state
+from hdpo.render.labels import NOTHING, darker, key, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.study.registry import parse_run
@@ -29,7 +29,7 @@ def color_of(run: str) -> str:
 def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
     """Differences to GRPO in points with 95 % intervals, and tokens generated beside GRPO's: a row per method.
 
-    Colours say what a method learns from on a cliff; the first regime's marks are filled, the second's hollow.
+    Colours say what a method learns from on a cliff, shape and filling of a mark the regime.
     """
     use_style()
     runs = list(dict.fromkeys(gains["run"]))
@@ -38,15 +38,16 @@ def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[st
     size, ratios = (PAGE_WIDTH, 1.7 + 0.26 * max(2, len(rows))), {"width_ratios": [2, 2, 1]}
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, gridspec_kw=ratios)
     axes[1].sharex(axes[0])
-    for name, shift, filled in zip(regimes, (-0.16, 0.16), (True, False), strict=False):
+    for place, name in enumerate(regimes):
+        shift = 0.32 * (place / max(1, len(regimes) - 1) - 0.5)
         for axis, metric in zip(axes, METRICS, strict=False):
             part = gains[(gains["regime"] == name) & (gains["outcome"] == metric)].set_index("run")
             for run, value, low, high in (100 * part[["diff", "low", "high"]]).itertuples(name=None):
                 ends = [[value - low], [high - value]]
-                axis.errorbar(value, rows[run] + shift, xerr=ends, elinewidth=1.2, **_mark(run, filled))
+                axis.errorbar(value, rows[run] + shift, xerr=ends, elinewidth=1.2, **_mark(color_of(run), place))
         cost = costs[(costs["regime"] == name) & costs["run"].isin(rows)].set_index("run")["generated"]
         for run, value in cost.items():
-            axes[2].plot(value, rows[run] + shift, **_mark(run, filled))
+            axes[2].plot(value, rows[run] + shift, **_mark(color_of(run), place))
     for axis, (title, (label, none)) in zip(axes, PANELS.items(), strict=True):
         axis.axvline(none, color=PALETTE["black"], lw=0.9)
         axis.set_title(title)
@@ -57,22 +58,17 @@ def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[st
     for tick, run in zip(axes[0].get_yticklabels(), rows, strict=True):
         tick.set_color(darker(color_of(run)))
     used = {label: color for label, color in COLORS.items() if color in set(map(color_of, rows))}
-    handles = [plt.Line2D([], [], marker="o", ls="none", color=color, label=label) for label, color in used.items()]
-    faces = zip(regimes, ("black", "white"), strict=False)
-    handles += [plt.Line2D([], [], marker="o", ls="none", color="black", mfc=face, label=name) for name, face in faces]
+    handles = [plt.Line2D([], [], label=label, **_mark(color, 0)) for label, color in used.items()]
+    handles += [plt.Line2D([], [], label=name, **_mark("black", place)) for place, name in enumerate(regimes)]
     key(figure, handles, ncols=3)
     state(figure, _message(gains, regimes))
     return figure
 
 
-def _mark(run: str, filled: bool) -> dict:
-    return {
-        "marker": "o",
-        "ls": "none",
-        "ms": 4.5,
-        "color": color_of(run),
-        "mfc": color_of(run) if filled else "white",
-    }
+def _mark(color: str, place: int) -> dict:
+    """Filled, hollow, and so on with the next shape, by the place of a regime."""
+    face = "white" if place % 2 else color
+    return {"marker": "osD^"[place // 2 % 4], "ls": "none", "ms": 4.5, "color": color, "mfc": face}
 
 
 def _message(gains: pd.DataFrame, regimes: list[str]) -> str:
@@ -82,4 +78,4 @@ def _message(gains: pd.DataFrame, regimes: list[str]) -> str:
         part = gains[(gains["regime"] == name) & (gains["outcome"] == "pass@8")].set_index("run")["diff"]
         if len(part):
             parts.append(f"{name} {signed(100 * part.max())} points ({run_label(str(part.idxmax()))})")
-    return f"Most pass@8 beyond GRPO: {'; '.join(parts)}" if parts else "No method is compared with GRPO here"
+    return f"Most pass@8 beyond GRPO: {'; '.join(parts)}" if parts else NOTHING

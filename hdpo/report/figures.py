@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from hdpo.claims.results import BASELINE, Results
 from hdpo.claims.summary import summarise
 from hdpo.render.formats import metric_label, percent, signed
-from hdpo.render.labels import PERCENT, Name, key, name_ends, say_not_run, state
+from hdpo.render.labels import NOTHING, PERCENT, Name, key, name_ends, say_not_run, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, log_ticks, save_figure, use_style
 from hdpo.report.figure_data import cliff_frame, learning_frame, pass_at_k_frame, to_baseline, tradeoff_frame
@@ -208,7 +208,7 @@ def _furthest(differences: Mapping[str, pd.Series], drawn: pd.DataFrame, start: 
     """The message: which method ends furthest from GRPO in the last of the differences, and where it stands in each."""
     known = {name: values for name, values in differences.items() if len(values.dropna())}
     if not known or not drawn.attrs.get("paired", True):
-        return "No method is compared with GRPO here"
+        return NOTHING
     run = list(known.values())[-1].abs().idxmax()
     parts = ", ".join(f"{signed(100 * values[run])} in {name}" for name, values in known.items())
     return f"{start}{run_label(str(run))} against GRPO, in points: {parts}"
