@@ -19,6 +19,8 @@ from matplotlib.ticker import PercentFormatter
 from benchmarks.trl_overhead import cost_table
 from hdpo.claims.reader import Reader
 from hdpo.claims.sources import Folder
+from hdpo.render.formats import percent
+from hdpo.render.labels import key, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, save_figure, use_style
 from hdpo.render.table import make_table, to_markdown, write_text
@@ -29,9 +31,9 @@ from hdpo.system.files import read_json
 
 METRICS = ("pass@1", "pass@8")
 TITLES = {
-    "cliff_fraction": "cliffs among a step's prompts",
-    "reward": "mean reward of a step",
-    "pass@8": "pass@8, validation",
+    "cliff_fraction": "cliffs among a\nstep's prompts",
+    "reward": "mean reward\nof a step",
+    "pass@8": "pass@8,\nvalidation",
 }
 LINES = {"TRL": "-", "kit": (0, (3, 1.5))}
 WINDOW = 20  # steps of a mean
@@ -97,7 +99,7 @@ def draw(values: pd.DataFrame) -> Figure:
     """Means over seeds, per-step values also over ten steps; the band spans the seeds of TRL's runs."""
     use_style()
     runs = list(dict.fromkeys(values["run"]))
-    figure, axes = plt.subplots(1, len(TITLES), figsize=(PAGE_WIDTH, 2.5))
+    figure, axes = plt.subplots(1, len(TITLES), figsize=(PAGE_WIDTH, 3.0))
     for axis, (metric, title) in zip(axes, TITLES.items(), strict=True):
         for (run, source), part in values[values["metric"] == metric].groupby(["run", "source"]):
             seeds = part.pivot(index="step", columns="seed", values="value")
@@ -108,7 +110,7 @@ def draw(values: pd.DataFrame) -> Figure:
                 low, high = seeds.min(axis=1), seeds.max(axis=1)
                 axis.fill_between(seeds.index, low, high, color=color(run, runs), alpha=0.13, lw=0)
         axis.set_title(title)
-        axis.set_xlabel("step")
+        axis.set_xlabel("training step")
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     entries = {
         f"{run_label(run)}, {source}": {"color": color(run, runs), "ls": line}
@@ -116,7 +118,11 @@ def draw(values: pd.DataFrame) -> Figure:
         for source, line in LINES.items()
     }
     handles = [Line2D([], [], label=label, **style) for label, style in entries.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    key(figure, handles, ncols=2)
+    ends = values[(values["metric"] == "cliff_fraction") & (values["source"] == "TRL")].sort_values("step")
+    ends = ends.groupby(["run", "seed"]).tail(WINDOW).groupby("run")["value"].mean()
+    words = "; ".join(f"{percent(share)} % under {run_label(str(run))}" for run, share in ends.items())
+    state(figure, f"Prompts on a cliff at the end in TRL: {words}")
     return figure
 
 

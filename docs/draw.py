@@ -11,10 +11,10 @@ from PIL import Image
 
 from hdpo.claims.claims import Contrasted
 from hdpo.claims.reported import reported_contrasts
+from hdpo.render.labels import name_ends, state
 from hdpo.render.runs import run_label
-from hdpo.render.style import PALETTE, use_style
+from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 
-WIDTH = 5.2  # inches: read without zooming on a telephone
 COLOURS = (PALETTE["vermilion"], PALETTE["blue"])  # of the regimes
 WINDOW = 15  # steps of the running mean
 
@@ -33,7 +33,7 @@ def draw_claim(claim: Contrasted, rows: Mapping[str, dict[str, Any]], reported: 
         return False
     use_style()
     labels = ["all together" if len(claim.weights) > 1 else claim.quantity, *map(contrast_label, claim.weights[1:])]
-    figure, axis = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * len(labels)))
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 1.3 + 0.42 * len(labels)))
     step = 0.8 / (len(rows) + 1)
     for colour, (number, (regime, data)) in zip(COLOURS, enumerate(rows.items(), 1), strict=False):
         for place, part in enumerate((data["pooled"], *data["each"])):
@@ -54,7 +54,7 @@ def draw_claim(claim: Contrasted, rows: Mapping[str, dict[str, Any]], reported: 
     axis.set_ylim(len(labels) - 0.3, -0.7)
     axis.set_xlabel(f"points of {claim.metric}")
     axis.grid(axis="y", visible=False)
-    figure.suptitle("; ".join(f"{regime}: {verdict}" for regime, verdict in verdicts.items()), fontsize="medium")
+    state(figure, "; ".join(f"{regime}: {verdict}" for regime, verdict in verdicts.items()))
     figure.legend(loc="outside lower center", ncols=3, fontsize="small", handletextpad=0.2, columnspacing=1)
     save(figure, path)
     return True
@@ -86,7 +86,7 @@ def draw_metrics(curves: Mapping[str, pd.DataFrame], folder: Path) -> None:
         pulls[f"λ = {weight}"] = norms[0] / norms[1]
     title = "Unlucky cliffs: at λ = 1 distillation pulls harder than reward"
     shown = pulls["λ = 0.01"].max() < 0.1 and pulls["λ = 1"].min() > 1
-    draw_lines(pulls, title, "distillation gradient / policy gradient", shown, folder / "pull.svg", log=True)
+    draw_lines(pulls, title, "gradients: distillation / policy", shown, folder / "pull.svg", log=True)
 
 
 def mean_curve(curves: pd.DataFrame, run: str, metric: str) -> pd.Series:
@@ -99,15 +99,15 @@ def draw_lines(lines: Mapping[str, pd.Series], title: str, label: str, shown: bo
     if not shown:
         raise ValueError(f"{path.name}: published curves no longer show its title: {title}")
     use_style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.7))
-    for colour, (name, line) in zip((*COLOURS, PALETTE["black"]), lines.items(), strict=False):
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 2.7))
+    drawn = list(zip((*COLOURS, PALETTE["black"]), lines.items(), strict=False))
+    for colour, (_, line) in drawn:
         axis.plot(line.index, line, color=colour)
-        axis.annotate(
-            name, (line.index[-1], line.iloc[-1]), (4, 0), textcoords="offset points", color=colour, va="center"
-        )
-    axis.set(xlabel=f"step (mean of {WINDOW})", ylabel=label, title=title)
+    axis.set(xlabel=f"step (mean of {WINDOW})", ylabel=label)
     axis.set_yscale("log") if log else axis.set_ylim(bottom=0)
     axis.margins(x=0)
+    state(figure, title)
+    name_ends({axis: [(name, line.iloc[-1], colour) for colour, (name, line) in drawn]})
     save(figure, path)
 
 
@@ -129,7 +129,7 @@ def curve_ends(curves: Mapping[str, pd.DataFrame], steps: int = 10) -> str:
 def pixels(path: Path) -> int:
     """Width on a screen, so that text is as large in every figure."""
     if path.suffix == ".svg":
-        return round(96 * WIDTH)
+        return round(96 * PAGE_WIDTH)
     use_style()
     with Image.open(path) as image:
         return round(96 * image.width / plt.rcParams["savefig.dpi"])

@@ -13,8 +13,7 @@ from matplotlib.axes import Axes
 
 from hdpo.system.files import write_atomic
 
-COLUMN_WIDTH = 3.4  # inches, one column of a two-column paper
-PAGE_WIDTH = 7.0
+PAGE_WIDTH = 5.2  # read at paper width, and without zooming on a telephone
 
 # Okabe–Ito colours, safe for the common colour-vision deficiencies and distinct in grey.
 PALETTE = {

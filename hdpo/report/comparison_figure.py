@@ -1,9 +1,11 @@
-"""The figure of methods side by side: coverage gained against accuracy gained, marker size by cost."""
+"""The figure of methods side by side: coverage and accuracy gained, and tokens spent."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hdpo.render.formats import signed
+from hdpo.render.labels import NOTHING, darker, key, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.study.registry import parse_run
@@ -15,6 +17,9 @@ COLORS = {
     "teacher's view": PALETTE["green"],
 }
 
+METRICS = ("pass@8", "greedy")
+PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("× GRPO's", 1)}
+
 
 def color_of(run: str) -> str:
     """The colour of what the run's method learns from on a cliff."""
@@ -22,31 +27,55 @@ def color_of(run: str) -> str:
 
 
 def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
-    """Differences to GRPO in points with 95 % intervals: pass@8 up, greedy accuracy to the right, a panel per regime.
+    """Differences to GRPO in points with 95 % intervals, and tokens generated beside GRPO's: a row per method.
 
-    The area of a marker is the number of tokens generated beside GRPO's; its colour says what a cliff is learned from.
+    Colours say what a method learns from on a cliff, shape and filling of a mark the regime.
     """
     use_style()
-    figure, axes = plt.subplots(1, len(regimes), figsize=(PAGE_WIDTH, 3.6), squeeze=False)
-    for name, axis in zip(regimes, axes[0], strict=True):
-        part = gains[gains["regime"] == name].set_index("run")
-        x, y = (100 * part[part["outcome"] == metric][["diff", "low", "high"]] for metric in ("greedy", "pass@8"))
-        cost = costs[costs["regime"] == name].set_index("run")["generated"]
-        for axline in (axis.axhline, axis.axvline):
-            axline(0, color=PALETTE["black"], lw=0.9)
-        for run in x.index.intersection(y.index):
-            color = color_of(run)
-            (at, left, right), (up, low, high) = x.loc[run], y.loc[run]
-            axis.errorbar(
-                at, up, [[up - low], [high - up]], [[at - left], [right - at]], color=color, lw=0.7, alpha=0.6
-            )
-            axis.scatter(at, up, s=30 * cost.get(run, 1.0), color=color, zorder=3)
-            axis.annotate(run_label(run), (at, up), (4, 3), textcoords="offset points", fontsize=5.5, color=color)
-        axis.set_title(name[0].upper() + name[1:], fontsize="medium")
-        axis.set_xlabel("greedy accuracy − GRPO's, points")
-    axes[0][0].set_ylabel("pass@8 − GRPO's, points")
-    for place, (label, color) in enumerate(COLORS.items()):
-        axes[0][-1].annotate(
-            label, (0.02, 0.97 - 0.06 * place), xycoords="axes fraction", color=color, fontsize=6.5, va="top"
-        )
+    runs = list(dict.fromkeys(gains["run"]))
+    ordered = [run for color in COLORS.values() for run in runs if color_of(run) == color]
+    rows = {run: place for place, run in enumerate(ordered)}
+    size, ratios = (PAGE_WIDTH, 1.7 + 0.26 * max(2, len(rows))), {"width_ratios": [2, 2, 1]}
+    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, gridspec_kw=ratios)
+    axes[1].sharex(axes[0])
+    for place, name in enumerate(regimes):
+        shift = 0.32 * (place / max(1, len(regimes) - 1) - 0.5)
+        for axis, metric in zip(axes, METRICS, strict=False):
+            part = gains[(gains["regime"] == name) & (gains["outcome"] == metric)].set_index("run")
+            for run, value, low, high in (100 * part[["diff", "low", "high"]]).itertuples(name=None):
+                ends = [[value - low], [high - value]]
+                axis.errorbar(value, rows[run] + shift, xerr=ends, elinewidth=1.2, **_mark(color_of(run), place))
+        cost = costs[(costs["regime"] == name) & costs["run"].isin(rows)].set_index("run")["generated"]
+        for run, value in cost.items():
+            axes[2].plot(value, rows[run] + shift, **_mark(color_of(run), place))
+    for axis, (title, (label, none)) in zip(axes, PANELS.items(), strict=True):
+        axis.axvline(none, color=PALETTE["black"], lw=0.9)
+        axis.set_title(title)
+        axis.set_xlabel(label)
+    axes[2].margins(x=0.2)
+    axes[0].set_yticks(list(rows.values()), [run_label(run) for run in rows])
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    for tick, run in zip(axes[0].get_yticklabels(), rows, strict=True):
+        tick.set_color(darker(color_of(run)))
+    used = {label: color for label, color in COLORS.items() if color in set(map(color_of, rows))}
+    handles = [plt.Line2D([], [], label=label, **_mark(color, 0)) for label, color in used.items()]
+    handles += [plt.Line2D([], [], label=name, **_mark("black", place)) for place, name in enumerate(regimes)]
+    key(figure, handles, ncols=3)
+    state(figure, _message(gains, regimes))
     return figure
+
+
+def _mark(color: str, place: int) -> dict:
+    """Filled, hollow, and so on with the next shape, by the place of a regime."""
+    face = "white" if place % 2 else color
+    return {"marker": "osD^"[place // 2 % 4], "ls": "none", "ms": 4.5, "color": color, "mfc": face}
+
+
+def _message(gains: pd.DataFrame, regimes: list[str]) -> str:
+    """Which method gains most in pass@8, by regime."""
+    parts = []
+    for name in regimes:
+        part = gains[(gains["regime"] == name) & (gains["outcome"] == "pass@8")].set_index("run")["diff"]
+        if len(part):
+            parts.append(f"{name} {signed(100 * part.max())} points ({run_label(str(part.idxmax()))})")
+    return f"Most pass@8 beyond GRPO: {'; '.join(parts)}" if parts else NOTHING

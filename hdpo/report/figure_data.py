@@ -1,5 +1,7 @@
 """The data frames that the figures draw, one function per figure, shares throughout."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from hdpo.claims.reported import reported_contrasts, reported_scores
@@ -22,6 +24,21 @@ def learning_frame(results: Results) -> pd.DataFrame:
         for step, value in zip(curves["validation"].steps.tolist(), curves["validation"].means(metric), strict=True)
     ]
     return pd.DataFrame(rows, columns=["run", "seed", "metric", "step", "value"])
+
+
+def to_baseline(frame: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """`frame` without GRPO, `columns` less GRPO's at the same `keys`; the frame itself where there is no such pair.
+
+    `attrs["paired"]` of the result says which.
+    """
+    is_baseline = frame["run"] == BASELINE
+    base = frame[is_baseline].set_index(list(keys))[list(columns)].add_suffix(" of GRPO")
+    pairs = frame[~is_baseline].join(base, on=list(keys), how="inner")
+    for column in columns:
+        pairs[column] -= pairs.pop(f"{column} of GRPO")
+    found = pairs if len(pairs) else frame.copy()
+    found.attrs["paired"] = len(pairs) > 0
+    return found
 
 
 def tradeoff_frame(summary: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_int
 from hdpo.claims.sources import REFERENCE
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import points, signed
+from hdpo.render.labels import key, name_ends, state
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import Table, make_table, to_markdown, write_text
@@ -134,7 +135,7 @@ def finding_figure(effects: pd.DataFrame) -> Figure:
     drawn = pd.concat([whole, _reported(whole["run"].unique())], ignore_index=True)
     levels = sorted({parse_run(run).values[0] for run in drawn["run"]})
     panels = list(dict.fromkeys(drawn["regime"]))
-    figure, axes = plt.subplots(1, len(panels), figsize=(PAGE_WIDTH, 2.9), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(PAGE_WIDTH, 3.0), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], panels, strict=True):
         for metric, (teacher, style) in product(SHOWN, TEACHERS):
             line = drawn[(drawn["regime"] == name) & (drawn["metric"] == metric)].set_index("run")
@@ -144,12 +145,14 @@ def finding_figure(effects: pd.DataFrame) -> Figure:
             axis.errorbar(range(len(levels)), line["diff"], ends, **look)
         axis.axhline(0, color=PALETTE["black"], lw=0.9)
         axis.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
-        axis.set_xlabel("λ (line: drifting, dashed: frozen)", fontsize="small")
+        axis.set_xlabel("λ")
         axis.set_title(_upper(name), fontsize="medium")
-    for place, (label, color) in enumerate(SHOWN.values()):
-        axes[0][-1].annotate(label, (0.3, 0.5 + 0.1 * place), xycoords="axes fraction", color=color)
     axes[0][0].set_ylabel("points above GRPO")
-    figure.suptitle(headline(whole), fontsize="medium", fontweight="bold")
+    state(figure, headline(whole))
+    key(figure, [plt.Line2D([], [], color="black", ls=style, label=f"{name} teacher") for name, style in TEACHERS])
+    last = drawn[drawn["regime"] == panels[-1]].groupby("metric")["diff"].last()
+    ends = [(label.replace(" ", "\n"), 100 * last[metric], color) for metric, (label, color) in SHOWN.items()]
+    name_ends({axes[0][-1]: ends})
     return figure
 
 
@@ -161,7 +164,7 @@ def headline(whole: pd.DataFrame) -> str:
         f"{name} {signed(means[name, 'pass@8'])} pass@8, {signed(means[name, 'greedy'])} greedy"
         for name in dict.fromkeys(at["regime"])
     ]
-    return "HDPO at λ = 0.1 against GRPO, in points\n" + "; ".join(parts)
+    return "HDPO at λ = 0.1 against GRPO, in points: " + "; ".join(parts)
 
 
 def _upper(text: str) -> str:

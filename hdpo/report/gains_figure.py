@@ -1,7 +1,6 @@
 """The figure of where gains come from, and what it shows in a line."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hdpo.render.formats import thousands
+from hdpo.render.labels import PERCENT, Name, name_ends, say_not_run, state
 from hdpo.render.runs import family_label, parse_run
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
-from hdpo.report.figures import PERCENT, say_not_run
 from hdpo.report.run_style import line_style, paths
 
 ALL = "all"
@@ -39,50 +38,40 @@ def message(frame: pd.DataFrame) -> str:
 def gains_figure(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     """What each class of problems adds to the difference to GRPO, and the whole; a line per family, by level."""
     use_style()
-    titles = {name: f"{name} solves" for name in CLASSES} | {ALL: "all, the sum"}
-    shape, size = (len(DRAWN), len(titles)), (PAGE_WIDTH, 3.9)
-    figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey="row", squeeze=False)
+    titles = {name: f"{name}\nsolves" for name in CLASSES} | {ALL: "all,\nthe sum"}
+    shape, size = (len(DRAWN), len(titles)), (PAGE_WIDTH, 3.8)
+    figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
     families = [path for path in paths(runs) if set(path) & set(frame["run"])]
     levels = sorted({parse_run(run).level for path in families for run in path})
+    names: dict[Axes, list[Name]] = {row[-1]: [] for row in axes}
     for metric, row in zip(DRAWN, axes, strict=True):
-        row[0].set_ylabel(f"{metric} − GRPO's,\npoints of all problems")
+        row[0].set_ylabel(f"{metric} − GRPO's,\npoints of all problems", fontsize="small")
         row[0].yaxis.set_major_formatter(PERCENT)
         for (subset, title), axis in zip(titles.items(), row, strict=True):
             axis.axhline(0, color=PALETTE["black"], lw=1.0)
             part = frame[(frame["metric"] == metric) & (frame["subset"] == subset)].set_index("run")
             if metric == DRAWN[0]:
-                axis.set_title(
-                    title + (f",\n{thousands(part['problems'].iloc[0])} problems" if len(part) else ""),
-                    fontsize="small",
-                )
+                count = f" ({thousands(part['problems'].iloc[0])})" if len(part) else ""
+                axis.set_title(title + count, fontsize="small")
             for place, path in enumerate(families):
                 shown = part.loc[[run for run in path if run in part.index]]
                 x = [levels.index(parse_run(run).level) for run in shown.index]
                 dodge = 0.16 * (place - (len(families) - 1) / 2)  # so that intervals can be told apart
                 ends = np.nan_to_num([shown["diff"] - shown["low"], shown["high"] - shown["diff"]])
                 weight = shown["problems"].to_numpy() / frame["problems"].max()
-                style = line_style(path[0], runs) | {"marker": "o", "ms": 3.5, "elinewidth": 0.9}
+                style = line_style(path[0], runs) | {"marker": "o", "ms": 3, "elinewidth": 0.9}
                 axis.errorbar(np.add(x, dodge), shown["adds"], ends * weight, **style)
+                if axis in names and len(shown):
+                    name = family_label(parse_run(path[0]).family).replace(" teacher", "\nteacher")
+                    names[axis].append((name, shown["adds"].iloc[-1], style["color"]))
             if part.empty:
                 say_not_run(axis)
-        _label(row[-1], frame[(frame["metric"] == metric) & (frame["subset"] == ALL)].set_index("run"), families, runs)
     for axis in axes[-1]:
-        axis.set_xticks(range(len(levels)), [_level(level) for level in levels])
+        axis.set_xticks(range(len(levels)), [_level(level) for level in levels], fontsize="small")
         axis.set_xlabel("λ" if all(parse_run(run).method == "hdpo" for path in families for run in path) else "setting")
-    figure.suptitle(message(frame), fontsize="medium", fontweight="bold")
+    state(figure, message(frame))
+    name_ends(names)
     return figure
-
-
-def _label(axis: Axes, part: pd.DataFrame, families: Sequence[Sequence[str]], runs: Sequence[str]) -> None:
-    """The name of each family beside the end of its line, the upper name beside the upper end."""
-    there = {path[0]: [run for run in path if run in part.index] for path in families}
-    last = {first: part.loc[runs[-1]] for first, runs in there.items() if runs}
-    ordered = sorted(last, key=lambda run: last[run]["adds"])
-    for place, run in enumerate(ordered):
-        name, color = family_label(parse_run(run).family), line_style(run, runs)["color"]
-        how: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        apart = (0, 10 * (place - (len(ordered) - 1) / 2))
-        axis.annotate(name, (1.02, last[run]["adds"]), apart, color=color, va="center", fontsize="small", **how)
 
 
 def _level(level: tuple[tuple[float, ...], tuple[str, ...]]) -> str:

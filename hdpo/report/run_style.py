@@ -1,13 +1,11 @@
-"""How a run looks in every figure: hue and line by family, shade and marker by level, black for GRPO.
+"""How a run looks in every figure: hue and line by family, shade by level, the highest level thick, black for GRPO.
 
 A family holds the runs that differ in numbers and settings only, as `hdpo-drifting`; see `hdpo.render.runs`.
 """
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from hdpo.render.runs import BASE, BASELINE, family_label, parse_run, run_label
@@ -19,7 +17,6 @@ OTHERS = [
     for line in ("-", (0, (1, 1.2)), (0, (4, 1, 1, 1)))
     for name in ("green", "purple", "orange", "sky", "yellow")
 ]
-MARKERS = "osD^vPh<>*p"
 MOST_PANELS = 3
 
 
@@ -30,15 +27,15 @@ def families(runs: Sequence[str]) -> list[str]:
 
 
 def panels(runs: Sequence[str]) -> dict[str, list[str]]:
-    """What each panel of a figure holds, by its title: the baseline, then one family by level.
+    """What each panel of a figure holds beside the baseline, by its title: one family by level.
 
-    More than three families share three panels. Without any, one panel holds the baseline alone.
+    More than three families share three panels. Without any, one panel holds the baseline.
     """
     found = families(runs)
     count = min(MOST_PANELS, len(found))
     shares = [found[i * len(found) // count : (i + 1) * len(found) // count] for i in range(count)]
     return {
-        ", ".join(map(family_label, share)): [BASELINE, *(run for family in share for run in _members(family, runs))]
+        ", ".join(map(family_label, share)): [run for family in share for run in _members(family, runs)]
         for share in shares
     } or {run_label(BASELINE): [BASELINE]}
 
@@ -48,11 +45,27 @@ def paths(runs: Sequence[str]) -> list[list[str]]:
     return [_members(family, runs) for family in families(runs)]
 
 
+def short_labels(runs: Sequence[str]) -> dict[str, str]:
+    """What names each run of one panel: its numbers and settings where the family is the same."""
+    one = len(families(runs)) == 1
+    return {run: (level_label(run) if one else "") or run_label(run) for run in runs}
+
+
+def level_label(run: str) -> str:
+    """`λ = 0.1` of HDPO, other methods' numbers and settings as they are; nothing where there are none."""
+    return run_label(run).partition(", ")[2]
+
+
+def is_highest(run: str, runs: Sequence[str]) -> bool:
+    """Whether no run of the same method has a higher level."""
+    return run in (BASE, BASELINE) or parse_run(run).level == _levels(run, runs)[-1]
+
+
 def color(run: str, runs: Sequence[str]) -> ColorType:
     """Black, grey, or the family's hue from light (lowest level of `runs`) to dark (highest)."""
     if run in (BASE, BASELINE):
         return PALETTE["black" if run == BASELINE else "grey"]
-    hue, levels = _style(run, runs)[0], _levels(run, runs)
+    hue, levels = line_style(run, runs)["color"], _levels(run, runs)
     if len(levels) == 1:
         return hue
     light, dark = sns.blend_palette(["white", hue], 5)[2], sns.blend_palette([hue, "black"], 5)[2]
@@ -60,50 +73,18 @@ def color(run: str, runs: Sequence[str]) -> ColorType:
     return sns.blend_palette([light, hue, dark], 101)[round(100 * place / (len(levels) - 1))]
 
 
-def look(run: str, runs: Sequence[str], width: float = 1.3) -> dict:
+def look(run: str, runs: Sequence[str]) -> dict:
     """Line colour, style and width, as keyword arguments of matplotlib."""
-    line = {BASE: ":", BASELINE: "-"}.get(run) or _style(run, runs)[1]
-    return {"color": color(run, runs), "ls": line, "lw": width}
-
-
-def marker(run: str, runs: Sequence[str], size: float = 5.5, hollow: bool = False) -> dict:
-    """Marker shape, size and colours, as keyword arguments of matplotlib."""
-    if run in (BASE, BASELINE):
-        shape = "X" if run == BASELINE else "."
-    else:
-        shape = MARKERS[_levels(run, runs).index(parse_run(run).level) % len(MARKERS)]
-    edge, face = (color(run, runs), "white") if hollow else ("white", color(run, runs))
-    return {"marker": shape, "ms": size, "mec": edge, "mew": 1.1 if hollow else 0.5, "mfc": face}
-
-
-def draw_legend(figure: Figure, there: set[str], runs: Sequence[str]) -> None:
-    """One legend below the panels for the runs that are there; two teachers of HDPO stand above each other, λ by λ."""
-    found = families(runs)
-    order = [BASE, BASELINE, *(run for family in found for run in _members(family, runs))]
-    if found == list(KNOWN):
-        names = {(parse_run(run).family, parse_run(run).level): run for run in order}
-        levels = _levels(order[-1], runs)
-        order = [BASE, BASELINE, *(names.get((family, level), "") for level in levels for family in found)]
-        columns = 1 + len(levels)
-    else:
-        order = [run for run in order if run in there]
-        columns = min(4, max(1, len(order)))
-    blank = {"ls": "none", "label": " "}
-    shown = {run: {"label": run_label(run), **look(run, runs), **marker(run, runs, size=4.5)} for run in there}
-    entries = [plt.Line2D([], [], **shown.get(run, blank)) for run in order]
-    figure.legend(handles=entries, loc="outside lower center", ncols=columns, fontsize="small")
+    line = {BASE: ":", BASELINE: "-"}.get(run) or line_style(run, runs)["ls"]
+    return {"color": color(run, runs), "ls": line, "lw": 2.0 if is_highest(run, runs) else 1.2}
 
 
 def line_style(run: str, runs: Sequence[str]) -> dict:
     """Hue and line of a run's whole family, as keyword arguments of matplotlib."""
-    hue, line = _style(run, runs)
-    return {"color": hue, "ls": line}
-
-
-def _style(run: str, runs: Sequence[str]) -> tuple:
     family = parse_run(run).family
     others = [name for name in families([*runs, run]) if name not in KNOWN]
-    return KNOWN.get(family) or OTHERS[others.index(family) % len(OTHERS)]
+    hue, line = KNOWN.get(family) or OTHERS[others.index(family) % len(OTHERS)]
+    return {"color": hue, "ls": line}
 
 
 def _members(family: str, runs: Sequence[str]) -> list[str]:

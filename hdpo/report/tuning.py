@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from hdpo.claims.results import BASELINE, Results
 from hdpo.render.formats import points
+from hdpo.render.labels import state
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_table
@@ -70,5 +71,6 @@ def tuning_figure(frame: pd.DataFrame) -> Figure:
         axis.annotate(str(family), at, (4, 4), textcoords="offset points", color=color, fontsize=7)
     axis.set_xlabel("greedy accuracy − GRPO's, points")
     axis.set_ylabel("pass@8 − GRPO's, points")
-    axis.set_title("Coverage against accuracy, as each method's main parameter moves")
+    names = ", ".join(run_label(run) for run in frame.loc[frame["chosen"], "run"])
+    state(figure, f"Chosen on the development seeds: {names or 'nothing yet'}")
     return figure

@@ -7,20 +7,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from hdpo.render.formats import thousands
+from hdpo.render.labels import darker, name_ends, state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.theory.cliff import cliff_probability
 
 METHOD_COLOURS = {"GRPO": PALETTE["vermilion"], "HDPO": PALETTE["blue"]}
 KIND_COLOURS = {"same": PALETTE["blue"], "cross": PALETTE["orange"]}
 SUCCESS_LABEL = "success probability $p$"
-SIMULATED = "lines: formula\npoints: simulated"
+SIMULATED = "lines: formula, points: simulated"
 DASHED = {"color": PALETTE["black"], "ls": "--"}
 
 
-def _page(columns: int = 2, height: float = 2.7, width: float = 1.0) -> tuple[plt.Figure, Any]:
-    """A figure with its axis or array of axes; `height` in inches, `width` as a share of the page."""
+def _page(columns: int = 2, height: float = 2.7) -> tuple[plt.Figure, Any]:
+    """A figure with its axis or array of axes; `height` in inches."""
     use_style()
-    return plt.subplots(1, columns, figsize=(PAGE_WIDTH * width, height))
+    return plt.subplots(1, columns, figsize=(PAGE_WIDTH, height))
 
 
 def _line_and_points(draw: Callable, part: pd.DataFrame, columns: str, colour: str, label: str, ms: float = 4) -> None:
@@ -47,13 +49,17 @@ def cliff_figure(waits: pd.DataFrame) -> plt.Figure:
     figure, (left, right) = _page()
     success = np.logspace(-4, -0.05, 80)
     for group_size, style in ((4, "-"), (16, "--"), (64, ":")):
-        probability = [cliff_probability(p, group_size) for p in success]
-        left.semilogx(success, probability, style, color=PALETTE["black"], label=f"$G = {group_size}$")
-    left.set(xlabel=SUCCESS_LABEL, ylabel="P(all $G$ rollouts fail)", title="A cliff is likely where $p < 1/G$")
-    left.legend()
+        probability = np.array([cliff_probability(p, group_size) for p in success])
+        left.semilogx(success, probability, style, color=PALETTE["black"])
+        at = success[np.abs(probability - 0.8).argmin()]
+        left.annotate(f"{group_size}", (at, 0.8), (2, 1), textcoords="offset points", fontsize="small")
+    left.set(xlabel=SUCCESS_LABEL, ylabel="P(all $G$ rollouts fail)")
+    left.set_title("at each line its $G$", fontsize="medium")
     _by_method(right, waits)
-    right.set(xlabel=SUCCESS_LABEL, ylabel="steps to first non-zero update", title="Waiting for a first signal")
-    right.legend(title=SIMULATED)
+    right.set(xlabel=SUCCESS_LABEL, ylabel="steps to first update")
+    right.set_title(SIMULATED, fontsize="medium")
+    right.legend()
+    state(figure, f"The first update at p = {_slowest(waits)}")
     return figure
 
 
@@ -63,22 +69,35 @@ def climb_figure(climb: pd.DataFrame) -> plt.Figure:
     figure, axes = _page(len(panels), height=2.6)
     for axis, (tokens, part) in zip(axes, panels, strict=True):
         _by_method(axis, part)
-        axis.set(xlabel=f"initial {SUCCESS_LABEL}", title=f"$T = {tokens}$ token{'s' if tokens > 1 else ''}")
+        axis.set(xlabel="initial $p$", title=f"$T = {tokens}$ token{'s' if tokens > 1 else ''}")
         axis.set_ylim(climb["formula"].min() / 2, climb["formula"].max() * 2)
     axes[0].set_ylabel("steps until $p = 1/2$")
-    axes[-1].legend(title=SIMULATED)
+    axes[-1].legend(fontsize="small", loc="upper right", borderpad=0)
+    longest = climb[climb["tokens"] == climb["tokens"].max()]
+    state(figure, f"The climb to 1/2 over {longest['tokens'].iloc[0]} tokens from p = {_slowest(longest)}")
     return figure
+
+
+def _slowest(part: pd.DataFrame) -> str:
+    """The smallest success probability, and by formula the steps that each method takes from there."""
+    least = part["success"].min()
+    first = part[part["success"] == least].set_index("method")["formula"]
+    steps = [f"{thousands(x) if x > 10 else f'{x:.1f}'} steps under {method}" for method, x in first.items()]
+    return f"{least:g} takes {', '.join(steps)}"
 
 
 def limit_figure(limit: pd.DataFrame) -> plt.Figure:
     """TV(π*_β, π_ref(·|R=1)) against 1/β: closed form as lines, gradient ascent as points."""
-    figure, axis = _page(1, height=2.8, width=0.6)
+    figure, axis = _page(1, height=2.8)
     colours = (PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"])
+    names = []
     for (success, part), colour in zip(limit.groupby("success", sort=False), colours, strict=False):
         _line_and_points(axis.semilogy, part, "inverse_beta measured", colour, f"$p = {success:g}$", ms=3.5)
+        names.append((f"$p = {success:g}$", part["formula"].iloc[-1], colour))
     axis.set(xlabel=r"$1/\beta$", ylabel=r"TV to $\pi_{\mathrm{ref}}(\cdot\,|\,R=1)$")
-    axis.set_title(r"The optimum approaches the filtered policy as $e^{-1/\beta}$")
-    axis.legend(title="lines: closed form\npoints: gradient ascent")
+    axis.set_title("lines: closed form, points: gradient ascent", fontsize="small")
+    state(figure, r"The optimum approaches the filtered policy as $e^{-1/\beta}$")
+    name_ends({axis: names})
     return figure
 
 
@@ -89,13 +108,17 @@ def rejection_figure(tv: pd.DataFrame, p_values: np.ndarray) -> plt.Figure:
     left.fill_between(n, low, high, color=PALETTE["sky"], alpha=0.35, lw=0, label="90 % of repetitions")
     left.loglog(n, middle, "o-", color=PALETTE["blue"], ms=4, label="median")
     left.loglog(n, middle[0] * np.sqrt(n[0] / n), **DASHED, label="slope $-1/2$")
-    left.set(xlabel="accepted draws $n$", ylabel="TV to the target", title="Rejection sampling converges")
-    left.legend()
+    left.set(xlabel="accepted draws $n$", ylabel="TV to the target")
+    left.legend(fontsize="small")
     right.hist(p_values, bins=20, range=(0, 1), color=PALETTE["sky"], edgecolor="white", lw=0.5)
-    right.axhline(len(p_values) / 20, **DASHED, label="uniform")
-    right.set(xlabel=r"$\chi^2$ p-value", ylabel="repetitions", title="Its fit test sees nothing")
+    right.axhline(len(p_values) / 20, **DASHED)
+    right.annotate("uniform", (0.98, len(p_values) / 20 * 1.35), ha="right")
+    right.set(xlabel=r"p-value of the $\chi^2$ test of fit", ylabel="repetitions")
     right.set_ylim(0, len(p_values) / 20 * 2)
-    right.legend()
+    slope = np.polyfit(np.log(n), np.log(middle), 1)[0]
+    rejected = 100 * (p_values < 0.05).mean()
+    power = f"$n^{{{slope:.2f}}}$"
+    state(figure, f"Rejection sampling nears the target as {power}; {rejected:.0f} % of fit tests reject at 5 %")
     return figure
 
 
@@ -103,15 +126,17 @@ def students_figure(students: pd.DataFrame) -> plt.Figure:
     """What bell-shaped students of a two-mode teacher become under each divergence."""
     figure, axes = _page(3, height=2.5)
     by_name = dict(list(students.groupby("who")))
-    teacher = by_name["filtered teacher"]
-    for axis, name in zip(axes, ("forward KL", "JSD", "reverse KL"), strict=True):
-        title = rf"{name} (to $\pi^*_\beta$)" if name == "reverse KL" else name
+    teacher, names = by_name["filtered teacher"], ("forward KL", "JSD", "reverse KL")
+    for axis, name in zip(axes, names, strict=True):
         student = by_name[name]
-        axis.bar(teacher["arm"], teacher["probability"], color=PALETTE["grey"], alpha=0.5, label="filtered teacher")
-        axis.plot(student["arm"], student["probability"], "o-", color=PALETTE["blue"], ms=3, label="student")
-        axis.set(xlabel="arm", title=f"{title}\nstudent's success {student['success'].iloc[0]:.2f}", ylim=(0, 0.6))
+        axis.bar(teacher["arm"], teacher["probability"], color=PALETTE["grey"], alpha=0.5)
+        axis.plot(student["arm"], student["probability"], "o-", color=PALETTE["blue"], ms=3)
+        axis.set(xlabel="arm", title=rf"{name} (to $\pi^*_\beta$)" if name == "reverse KL" else name, ylim=(0, 0.6))
     axes[0].set_ylabel("probability")
-    axes[0].legend()
+    axes[0].annotate("filtered teacher", (0.03, 0.9), xycoords="axes fraction", color=PALETTE["grey"])
+    axes[0].annotate("student", (0.03, 0.78), xycoords="axes fraction", color=PALETTE["blue"])
+    found = ", ".join(f"{by_name[name]['success'].iloc[0]:.2f} by {name}" for name in names)
+    state(figure, f"A bell-shaped student's success: {found}")
     return figure
 
 
@@ -119,29 +144,39 @@ def proxy_figure(proxy: pd.DataFrame) -> plt.Figure:
     """Left: the proxy's distance to the target against the leak. Right: how much of the leak helps p_T."""
     figure, (left, right) = _page()
     looks = [("the answer only", "green"), ("half and half", "orange"), ("a worked solution", "purple")]
+    gaps = []
     for (_, part), (name, colour) in zip(proxy.groupby("share"), looks, strict=True):
-        left.semilogx(part["bits"], part["gap_tv"].clip(lower=0), color=PALETTE[colour], label=name)
+        left.semilogx(part["bits"], part["gap_tv"].clip(lower=0), color=PALETTE[colour])
         right.semilogx(part["bits"], part["teacher_success"], color=PALETTE[colour], label=name)
-    left.set(ylabel="TV(proxy, target)", title="Which hint, not how much, sets the gap", ylim=(-0.03, 1))
-    right.set(ylabel="teacher's success $p_T$", title="The answer buys most success per bit", ylim=(0, 1.03))
+        gaps.append(f"{max(0, part['gap_tv'].iloc[-1]):.2f} for {name}")
+    left.set(ylabel="TV(proxy, target)", ylim=(-0.03, 1))
+    right.set(ylabel="teacher's success $p_T$", ylim=(0, 1.03))
     for axis in (left, right):
         axis.set_xlabel("bits the hint leaks")
-    right.legend(title="the hint names", loc="upper left")
+    right.legend(title="the hint names", loc="upper left", fontsize="small")
+    state(figure, f"The largest leak's gap to the target: {', '.join(gaps)}")
     return figure
 
 
 def tightness_figure(tightness: pd.DataFrame) -> plt.Figure:
     """KL over the sharper bound of Lemma 1 against the range of the logit difference."""
-    figure, axis = _page(1, height=2.8, width=0.85)
+    figure, axis = _page(1, height=2.8)
     kinds = {kind: (part["range"], part["ratio"]) for kind, part in tightness.groupby("kind")}
-    _cloud(axis.semilogx, *kinds["random"], PALETTE["grey"], ms=2, alpha=0.5, label="random logits")
-    axis.semilogx(*kinds["supremum"], color=PALETTE["blue"], label="supremum")
-    found = "adversarial, found by ascent"
-    axis.semilogx(*kinds["adversarial"], "o", color=PALETTE["vermilion"], ms=4, label=found)
+    _cloud(axis.semilogx, *kinds["random"], PALETTE["grey"], ms=2, alpha=0.5)
+    axis.semilogx(*kinds["supremum"], color=PALETTE["blue"])
+    axis.semilogx(*kinds["adversarial"], "o", color=PALETTE["vermilion"], ms=4)
     axis.axhline(1, **DASHED, lw=1)
-    axis.set(xlabel=r"$\max\delta-\min\delta$", ylabel=r"KL over $(\max\delta-\min\delta)^2/8$", ylim=(-0.02, 1.08))
-    axis.set_title("Lemma 1 is tight for small differences only")
-    figure.legend(loc="outside right center")
+    axis.set(xlabel=r"range of the logit difference, $\max\delta-\min\delta$", ylim=(-0.02, 1.12))
+    axis.set_ylabel(r"KL over $(\max\delta-\min\delta)^2/8$")
+    blank = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    words = (("supremum", "blue", 0.88), ("adversarial, by ascent", "vermilion", 0.8), ("random logits", "grey", 0.62))
+    for name, hue, height in words:
+        axis.annotate(
+            name, (0.03, height - 0.04), xycoords="axes fraction", color=darker(PALETTE[hue]), va="top", bbox=blank
+        )
+    ranges, ratios = (values.to_numpy() for values in kinds["supremum"])
+    ends = [f"{100 * ratios[end]:.0f} % at a range of {ranges[end]:.2g}" for end in (0, -1)]
+    state(figure, f"Lemma 1's bound can be filled to {' and '.join(ends)}")
     return figure
 
 
@@ -151,20 +186,21 @@ def bound_figure(pairs: pd.DataFrame) -> plt.Figure:
     for kind, colour in KIND_COLOURS.items():
         _cloud(left.loglog, pairs[f"{kind}_bound"], pairs[f"{kind}_kl"], colour, label=f"{kind} model")
     _diagonal(left, pairs["same_bound"].min(), pairs["cross_bound"].max(), "gap = bound")
-    left.set(xlabel="bound of Proposition 1", ylabel="gap, KL (nats)", title="Every gap is under its bound")
-    left.legend(loc="upper left", markerscale=3)
+    left.set(xlabel="bound of Proposition 1 (nats)", ylabel="gap, KL (nats)")
+    left.legend(loc="lower left", markerscale=3, fontsize="small")
     gaps = pairs[["same_kl", "cross_kl"]]
     _cloud(right.loglog, pairs["same_kl"], pairs["cross_kl"], PALETTE["purple"])
     _diagonal(right, gaps.min().min(), gaps.max().max(), "equal gaps")
     right.set(xlabel="same-model gap (nats)", ylabel="cross-model gap (nats)")
-    right.set_title("Gaps are not ordered as the bounds are")
-    right.legend(loc="upper left")
+    right.legend(loc="upper left", fontsize="small")
+    nearer = 100 * (pairs["cross_kl"] < pairs["same_kl"]).mean()
+    state(figure, f"{_under(pairs)}; a cross-model teacher is nearer in {nearer:.0f} % of pairs")
     return figure
 
 
 def model_gap_figure(gaps: pd.DataFrame) -> plt.Figure:
-    """A language model's KL at each token against the bound from the same forward passes (`model_gap.token_gaps`)."""
-    figure, axis = _page(1, height=3.0, width=0.6)
+    """Gap at each token against its bound, on the base model; each kind in `gaps` is drawn."""
+    figure, axis = _page(1, height=3.0)
     for kind in ("cross", "same"):
         if f"{kind}_kl" in gaps:
             divergence = gaps[f"{kind}_kl"].clip(lower=1e-9)  # nats; smaller ones are drawn here
@@ -172,5 +208,13 @@ def model_gap_figure(gaps: pd.DataFrame) -> plt.Figure:
             _cloud(axis.loglog, gaps[f"{kind}_bound"], divergence, colour, alpha=0.4, label=label)
     _diagonal(axis, gaps["same_bound"].min(), gaps.filter(like="_bound").max().max(), "gap = bound")
     axis.set(xlabel="bound of Proposition 1 (nats)", ylabel="gap at one token, KL (nats)")
-    axis.legend(loc="best", markerscale=3)
+    axis.legend(loc="best", markerscale=3, fontsize="small")
+    state(figure, f"Base model: {_under(gaps)}")
     return figure
+
+
+def _under(gaps: pd.DataFrame) -> str:
+    """How many gaps are at most their bound."""
+    kinds = [kind for kind in KIND_COLOURS if f"{kind}_kl" in gaps]
+    under = sum((gaps[f"{kind}_kl"] <= gaps[f"{kind}_bound"]).sum() for kind in kinds)
+    return f"{thousands(under)} of {thousands(len(kinds) * len(gaps))} gaps are under their bound"

@@ -131,7 +131,7 @@ def test_the_figure_draws_any_arms_and_names_each_family(results):
     figure = gains_figure(named, ["grpo", *named["run"].unique()])
     figure.canvas.draw()
     words = {text.get_text() for axis in figure.axes for text in axis.texts}
-    assert words == {"drifting teacher", "toy", "sft"}
+    assert words == {"drifting\nteacher", "toy", "sft"}
     ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
     assert ticks == ["—", "0.01", "0.1", "1", "3, depth=2"]
     plt.close(figure)
