@@ -40,7 +40,7 @@ def render(data: dict[str, Any], images: dict[str, dict[str, Any]], story: Story
     parts = {"css": inline("page.css", "samples.css"), "js": inline("page.js")}
     words = {"verdict_order": list(VERDICTS), "badges": {*VERDICTS, *THEORY_VERDICTS}, "config_text": config}
     shown = {"images": images, "story": story, "limits": LIMITS}
-    return page.render(**data, **parts, **words, **shown)
+    return page.render(data | parts | words | shown)
 
 
 def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
