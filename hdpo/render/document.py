@@ -18,14 +18,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A titled page; "" for no title."""
+    """A titled page."""
 
     title: str
     sections: tuple[Section, ...]
 
 
 def document_markdown(document: Document) -> str:
-    parts = [f"# {markdown_text(document.title)}"] if document.title else []
+    parts = [f"# {markdown_text(document.title)}"]
     for section in document.sections:
         parts += [f"## {markdown_text(section.title)}"] if section.title else []
         parts += [*map(markdown_text, section.text), *map(to_markdown, section.tables)]

@@ -19,11 +19,11 @@ from hdpo.claims.registration import regime
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_intervals
 from hdpo.claims.sources import REFERENCE
-from hdpo.render.document import Document, Section, document_markdown, write_document
+from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import points, signed
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
-from hdpo.render.table import Table, make_table, to_markdown, write_text
+from hdpo.render.table import Table, make_table, markdown_text, to_markdown, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains import gain_frame, with_holm
 from hdpo.report.gains_figure import ALL, LEVEL
@@ -45,7 +45,7 @@ TEACHERS = (("drifting", "-"), ("frozen", "--"))
 
 def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
     """Write finding.md, .json, .csv (verdicts), effects.csv and .md, the figure as PNG and PDF, the page to try it,
-    playground.html, and what is told first: lead.md (for the README) and lead.json (for each study's report).
+    playground.html, and what is told first: lead.md and questions.md (for the README), lead.json (for reports).
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.
@@ -54,19 +54,20 @@ def write_finding(studies: Sequence[Study], out: Path = Path("results/finding"))
     verdicts, effects = verdict_frame(results), effect_frame(results)
     lead = lead_of(studies, [answer(found) for found in results.values()], verdicts)
     codes = [found.codes for found in results.values() if found.codes]
-    told, table = lead.document.sections[0], _effect_table(effects)
-    sections = [Section("", (*told.text, *codes), (*told.tables, _verdict_table(verdicts, list(results)), table))]
+    tables = (lead.table, _verdict_table(verdicts, list(results)), _effect_table(effects))
+    sections = [Section("", (*lead.text, *codes), tables)]
     if EARLIER.exists():
         sections.append(Section("Earlier committed outcomes", (EARLIER_TEXT,), (_earlier_table(),)))
-    write_text(out / "lead.md", document_markdown(lead.document))
+    write_text(out / "lead.md", "\n\n".join(map(markdown_text, lead.text)) + "\n")
+    for name, table in (("questions", lead.table), ("effects", tables[-1])):
+        write_text(out / f"{name}.md", to_markdown(table) + "\n")
     write_json(out / "lead.json", asdict(lead))
     write_text(out / "finding.csv", verdicts.to_csv(index=False))
     write_text(out / "effects.csv", effects.to_csv(index=False, float_format="%.6f"))
-    write_text(out / "effects.md", to_markdown(table) + "\n")
     save_figure(finding_figure(effects), out / "finding")
     write_playground(results, out / "playground.html")
     write_document(out / "finding", Document("The finding", tuple(sections)))
-    print(*told.text, sep="\n")
+    print(*lead.text, sep="\n")
     return out / "finding.md"
 
 

@@ -14,7 +14,6 @@ from hdpo.claims.check import KINDS, verdict_text
 from hdpo.claims.claims import Contrasted, load_claims
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.sources import REFERENCE
-from hdpo.render.document import Document, Section
 from hdpo.render.formats import signed
 from hdpo.render.table import Table, make_table, read_as
 from hdpo.report.captions import TEMPLATES
@@ -30,13 +29,14 @@ class Lead:
     """`studies` holds the identity of each study by name."""
 
     studies: dict[str, str]
-    document: Document
+    text: tuple[str, ...]
+    table: Table
 
 
 def lead_of(studies: Sequence[Study], sentences: Sequence[str], verdicts: pd.DataFrame) -> Lead:
     """`sentences`: one for each study, by `hdpo.claims.answer`; `verdicts` as from `hdpo.report.finding`."""
-    section = Section("", (*sentences, counts_in_words(verdicts)), (question_table(verdicts),))
-    return Lead({study.name: study.identity for study in studies}, Document("", (section,)))
+    named = {study.name: study.identity for study in studies}
+    return Lead(named, (*sentences, counts_in_words(verdicts)), question_table(verdicts))
 
 
 def find_lead(study: Study) -> tuple[Path, Lead] | None:
@@ -59,12 +59,11 @@ def finding_data(study: Study) -> dict[str, Any] | None:
     if found is None:
         return None
     (folder, lead), there = found, os.path.relpath(found[0], study.root)
-    (section,) = lead.document.sections
     drawn = all((folder / f"finding.{kind}").is_file() for kind in ("png", "pdf"))
     names = {"every claim in every regime": "finding.md", "a page to try": "playground.html"}
     links = {title: f"{there}/{name}" for title, name in names.items() if (folder / name).is_file()}
     figure = WORDS["figure"] | {"stem": f"{there}/finding", "there": drawn}
-    return {"text": section.text, "table": section.tables[0], "figure": figure, "links": links}
+    return {"text": lead.text, "table": lead.table, "figure": figure, "links": links}
 
 
 def counts_in_words(verdicts: pd.DataFrame) -> str:
