@@ -15,6 +15,8 @@ config["answer"] = told_first(study)
 
 # Snakemake's own report opens on this, given metadata: `make report`.
 report: "captions/answer.rst"
+
+
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 CAPTIONS = packaged("report/templates/captions.yaml")
 
@@ -204,7 +206,12 @@ rule page:
         rules.gains.output,
         TOLD,
         packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
-        packaged(*(f"report/templates/{name}" for name in ("questions.yaml", "head.html", "table.html", "responses.html", "samples.css"))),
+        packaged(
+            *(
+                f"report/templates/{name}"
+                for name in ("questions.yaml", "head.html", "table.html", "responses.html", "samples.css")
+            )
+        ),
         CAPTIONS,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

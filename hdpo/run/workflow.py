@@ -50,7 +50,7 @@ def load_plannable(path: str | Path) -> Study:
 
 
 def told_first(study: Study) -> dict[str, Any]:
-    """What Snakemake's own report opens on: `text`, sentences for reStructuredText, and `figure`, a data URI, with `alt`.
+    """What Snakemake's own report opens on: `text` as reStructuredText, a sentence each, `figure` as a data URI, `alt`.
 
     From the study's report.json; without it, or without the figure, they are empty.
 
