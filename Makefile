@@ -37,12 +37,14 @@ CONTROLS = $(sort $(wildcard config/controls/*.yaml))
 BENCH = $(sort $(wildcard config/bench/*.yaml))
 
 reproduce: $(VENV)/installed
-	for study in $(STUDIES); do $(SNAKEMAKE) repeats all --config study=config/$$study.yaml published=1 || exit; done
+	for study in $(STUDIES); do $(SNAKEMAKE) repeats check --config study=config/$$study.yaml published=1 || exit; done
 	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml) --published
+	for study in $(STUDIES); do $(SNAKEMAKE) all --config study=config/$$study.yaml published=1 || exit; done
 
 evidence: $(VENV)/installed
-	for study in $(STUDIES); do $(SNAKEMAKE) --config study=config/$$study.yaml || exit; done
+	for study in $(STUDIES); do $(SNAKEMAKE) check --config study=config/$$study.yaml || exit; done
 	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml)
+	for study in $(STUDIES); do $(SNAKEMAKE) all --config study=config/$$study.yaml || exit; done
 	for study in $(MAP) $(CONTROLS); do $(SNAKEMAKE) runs --config study=$$study || exit; done
 	$(BIN)/hdpo map $(MAP)
 	$(BIN)/hdpo controls $(CONTROLS)
@@ -58,7 +60,7 @@ base: $(VENV)/installed
 	$(SNAKEMAKE) base
 
 report: $(VENV)/installed
-	$(SNAKEMAKE) --report results/small/report.html
+	$(SNAKEMAKE) --report results/small/report.html --report-metadata paper/captions/opening.yaml
 
 power: $(VENV)/installed
 	sed '/^Study/,$$d' paper/power.md > paper/power.tmp

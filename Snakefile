@@ -24,6 +24,7 @@ from hdpo.run.workflow import (
     load_study_or_exit,
     packaged,
     tested_weights,
+    told_first,
     wildcard,
 )
 from hdpo.study.identity import base_code

@@ -12,11 +12,11 @@ import draw
 import hdpo
 from facts import REFERENCE, ROOT, Verdicts, facts, markdown, read_json
 from hdpo.claims.claims import AnyClaim, Contrasted, Theory, load_claims
+from hdpo.claims.registration import regime as regime_of
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.render.formats import signed
 from hdpo.render.table import markdown_text, to_markdown
 from hdpo.report.captions import FIGURES
-from hdpo.report.finding import regime as regime_of
 from hdpo.report.reasons import reason, rule_in_words
 from hdpo.study.study import load_study
 from hdpo.theory.statements import covered, read_theory, theory_table

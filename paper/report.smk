@@ -3,7 +3,20 @@
 OTHER_BASE = [path for path in [f"{BASE}-other-seed/model.safetensors"] if Path(path).is_file()]
 REFERENCE = [path for path in [f"results/reference/{study.name}/summary.csv"] if Path(path).is_file()]
 TABLES = ["headline", "table1", "table1_paper", "table2"]
-PARTS = ["report", "data", "style", "method", "results", "discussion", "appendix"]  # of the PDF's source
+PARTS = ["report", "data", "style", "answer", "method", "results", "discussion", "appendix"]  # of the PDF's source
+# What several studies say together, and the published story of one cliff, where they are there.
+TOLD = [
+    path
+    for path in ["results/finding/lead.json", "results/reference/finding/lead.json", f"{PUBLISHED}/story.json"]
+    if Path(path).is_file()
+]
+config["answer"] = told_first(study)
+
+
+# Snakemake's own report opens on this, given metadata: `make report`.
+report: "captions/answer.rst"
+
+
 FIGURES = ["learning_curves", "tradeoff", "cliffs", "pass_at_k"]
 CAPTIONS = packaged("report/templates/captions.yaml")
 
@@ -167,6 +180,7 @@ rule report:
         rules.audit.output,
         rules.statistics.output,
         rules.gains.output,
+        TOLD,
         packaged("paper/references.yml", *(f"paper/{name}.typ" for name in PARTS)),
         CAPTIONS,
     output:
@@ -190,8 +204,14 @@ rule page:
         rules.audit.output,
         rules.statistics.output,
         rules.gains.output,
+        TOLD,
         packaged(*(f"report/templates/page.{kind}" for kind in ("html", "css", "js"))),
-        packaged(*(f"report/templates/{name}" for name in ("head.html", "table.html", "responses.html", "samples.css"))),
+        packaged(
+            *(
+                f"report/templates/{name}"
+                for name in ("questions.yaml", "head.html", "table.html", "responses.html", "samples.css")
+            )
+        ),
         CAPTIONS,
     output:
         report(f"{ROOT}/summary.html", category="Report", caption="captions/report.rst", labels={"form": "web page"}),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from hdpo.claims.answer import answer
 from hdpo.claims.claims import (
     VERDICTS,
     AnyClaim,
@@ -38,7 +39,8 @@ KEPT = "The runs are the planned ones, their commits descend from the plan's, an
 KINDS = {"effect": "Effects", "null": "Nulls", "theory": "Theory", "cost": "Cost"}
 READING = (
     "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for"
-    " nulls) and its degrees of freedom, df. MDE: the effect that this study would find with 80 % power."
+    " nulls) and its degrees of freedom, df: the fewer, the wider Student's t makes it."
+    " MDE: the effect that this study would find with 80 % power."
     " Reported: the same contrast of the paper's entries, Tables 1 | 3, and how many parts have the claimed sign."
     " The rules stand in hdpo/paper/claims.yaml, written before any result was read."
 )
@@ -59,20 +61,20 @@ def write_check(study: Study, strict: bool = False) -> int:
     reference = compare_with_reference(study, summarise(results))
     counts = count_verdicts(claims, verdicts["verdict"])
     counted = " ".join(counts_line(kind, found) for kind, found in counts.items())
-    planned, departed = plan_of(study), departures(study)
+    planned, departed, said = plan_of(study), departures(study), answer(results)
     numbers = verdicts.drop(columns="data")
     shown = numbers.assign(verdict=[verdict_text(*row) for row in zip(numbers["verdict"], numbers["MDE"], strict=True)])
     compared = [make_table("reference", reference)] if len(reference) else []
     compared_by = COMPARISON_RULE if compared else "No reference run is committed."
     sections = (
-        Section("", (counted,), (make_table("claims", shown, words=shown.columns),)),
+        Section("", (said, counted), (make_table("claims", shown, words=shown.columns),)),
         Section("", (READING, *([results.codes] if results.codes else []))),
         *([Section("Against the plan", tuple(departed) or (KEPT,))] if planned else []),
         Section("What the reported numbers say by themselves", (), (make_table("facts", facts),)),
         Section("Against the committed reference run", (compared_by,), tuple(compared)),
     )
     as_json = {"study": study.name, "config_hash": study.identity, "counts": counts, "codes": results.codes}
-    as_json["departures"] = departed
+    as_json |= {"answer": said, "departures": departed}
     tables = {"claims": verdicts, "reported": facts, "reference": reference}
     as_json |= {name: table.to_dict("records") for name, table in tables.items()}
     write_text(study.root / "check.md", document_markdown(Document(f"Check of study {study.name}", sections)))
@@ -83,7 +85,7 @@ def write_check(study: Study, strict: bool = False) -> int:
     write_text(study.root / "verdicts.md", to_markdown(in_short) + "\n")
     widths = [None, 40, 24, 26, None, None, None]
     print(brief.to_markdown(index=False, tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
-    print(f"\n{counted} All of it: {study.root / 'check.md'}")
+    print(f"\n{said}\n{counted} All of it: {study.root / 'check.md'}")
     print(results.codes, end="\n" if results.codes else "")
     print(*departed, sep="\n", end="\n" if departed else "")
     claimed = verdicts[[not claim.beyond for claim in claims]]

@@ -76,6 +76,12 @@ def plan_of(study: Study) -> tuple[Path, Registration] | None:
     return next(((path, plan) for path, plan in plans if study.name in plan.studies), None)
 
 
+def regime(study: Study) -> str:
+    """The regime of a planned study in words; the name of any other."""
+    planned = plan_of(study)
+    return planned[1].studies[study.name].regime if planned else study.name
+
+
 def runs_hash(study: Study) -> str:
     """Identity of all planned runs of a study and of their final evaluation."""
     runs = [study.run(name, seed).hash for name in study.runs for seed in study.seeds]

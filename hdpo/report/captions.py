@@ -11,4 +11,4 @@ FIGURES: dict[str, dict[str, str]] = WORDS["figures"]  # title, caption and alte
 
 def caption(table: str, **values: object) -> str:
     """A table's caption, with `values` for the names in braces."""
-    return WORDS["tables"][table].format(df=WORDS["df"], **values)
+    return WORDS["tables"][table].format(df=WORDS["df"], holm=WORDS["holm"], **values)

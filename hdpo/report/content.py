@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from hdpo.claims.answer import NOTHING
 from hdpo.claims.check import KINDS, READING, count_verdicts, verdict_text
 from hdpo.claims.claims import VERDICTS, AnyClaim, claims_of
 from hdpo.claims.reference import COMPARISON_RULE
@@ -16,8 +18,10 @@ from hdpo.render.document import read_document
 from hdpo.render.runs import run_label
 from hdpo.render.table import Table, make_table, read_tables, stacked
 from hdpo.report.captions import FIGURES
+from hdpo.report.lead import finding_data
 from hdpo.report.origins import origins, runs_table
 from hdpo.report.reasons import LEVEL, POWER, reason, rule_in_words
+from hdpo.report.story import in_brief, story_of
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.system.files import read_json
@@ -40,7 +44,7 @@ def report_data(study: Study) -> dict[str, Any]:
     _require_same_config(study)
     claims, check, sources = claims_of(study), _check(study), origins(study)
     rows, paper = _claims(study, claims, check), reported_hyperparameters()
-    theory = read_theory(study.root / "theory" / "theory.csv")
+    theory, story = read_theory(study.root / "theory" / "theory.csv"), story_of(study)
     return {
         "study": study.name,
         "config": study.model_dump(mode="json"),
@@ -48,6 +52,9 @@ def report_data(study: Study) -> dict[str, Any]:
         "intervals": {"level": LEVEL, "power": POWER},
         "reading": READING,
         "claims": rows,
+        "answer": (check or {}).get("answer", NOTHING),
+        "finding": finding_data(study),
+        "story": story and in_brief(story),
         "counts": _counts(claims, rows, beyond=False),
         "counts_beyond": _counts(claims, rows, beyond=True),
         "departures": (check or {}).get("departures", []),
@@ -120,21 +127,24 @@ def _result_tables(study: Study) -> dict[str, Table | None]:
         name.replace("-", "_"): read_tables(study.root / "tables" / f"{stem}.json").get(name)
         for name, stem in RESULT_TABLES.items()
     }
-    return found | {"headline": found["headline"] and stacked(found["headline"])}
+    return found | {"headline": found["headline"] and _df_below(stacked(found["headline"]))}
+
+
+def _df_below(table: Table) -> Table:
+    """Degrees of freedom on a line of their own, so that columns stay narrow."""
+    return replace(table, rows=tuple(tuple(cell.replace(" (df", "\n(df") for cell in row) for row in table.rows))
 
 
 def _claim_tables(rows: list[dict[str, Any]]) -> dict[str, Table]:
-    """The claims of the paper, every verdict, and every rule."""
+    """Every verdict, and every rule."""
     frame = pd.DataFrame(rows).assign(reported=[row["reported"].replace("; ", "\n") for row in rows])
     frame = frame.drop(columns="verdict").rename(columns={"rule": "counts as reproduced if", "shown": "verdict"})
     columns = {
-        "scope": ["id", "claim", "where"],
         "verdicts": ["id", "claim", "reported", "measured", "MDE", "verdict"],
-        "rules": ["id", "quantity", "counts as reproduced if", "seeds", "verdict"],
+        "rules": ["id", "where", "quantity", "counts as reproduced if", "seeds"],
     }
-    shown = {name: frame[~frame["beyond"] | (name != "scope")][kept] for name, kept in columns.items()}
     words = set(frame.columns) - {"MDE", "seeds"}
-    return {name: make_table(name, part, words=words) for name, part in shown.items()}
+    return {name: make_table(name, frame[kept], words=words) for name, kept in columns.items()}
 
 
 def _check_tables(check: dict[str, Any] | None) -> dict[str, Table | None]:

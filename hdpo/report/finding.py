@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import product
 from operator import add
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hdpo.claims.answer import answer
 from hdpo.claims.check import check_claims, claim_contrasts
 from hdpo.claims.claims import Direction, claims_of, direction_verdict, load_claims
-from hdpo.claims.registration import plan_of
+from hdpo.claims.registration import regime
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_intervals
 from hdpo.claims.sources import REFERENCE
@@ -22,13 +24,15 @@ from hdpo.render.formats import points, signed
 from hdpo.render.labels import key, name_ends, state
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
-from hdpo.render.table import Table, make_table, to_markdown, write_text
+from hdpo.render.table import Table, make_table, markdown_text, to_markdown, write_text
 from hdpo.report.captions import caption
 from hdpo.report.gains import gain_frame, with_holm
 from hdpo.report.gains_figure import ALL, LEVEL
+from hdpo.report.lead import lead_of
 from hdpo.report.playground import write_playground
 from hdpo.stats.paired import Estimates
 from hdpo.study.study import Study
+from hdpo.system.files import write_json
 
 EARLIER = REFERENCE / "earlier_outcomes.csv"
 EARLIER_TEXT = (
@@ -36,37 +40,36 @@ EARLIER_TEXT = (
     " meant the claimed sign in an interval that holds 0, inconclusive any other interval that holds 0."
 )
 SHOWN = {"greedy": ("greedy accuracy", PALETTE["vermilion"]), "pass@8": ("pass@8", PALETTE["blue"])}
+VERDICT_COLUMNS = ["id", "claim", "kind", "beyond", "regime", "measured", "MDE", "verdict"]
 TEACHERS = (("drifting", "-"), ("frozen", "--"))
 
 
 def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
-    """Write finding.md, .json, .csv (verdicts), effects.csv, lead.md (for the README), the figure as PNG and PDF, and
-    the page to try it, playground.html.
+    """Write finding.md, .json, .csv (verdicts), effects.csv and .md, the figure as PNG and PDF, the page to try it,
+    playground.html, and what is told first: lead.md and questions.md (for the README), lead.json (for reports).
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.
     """
     results = {regime(study): Results(study) for study in studies}
     verdicts, effects = verdict_frame(results), effect_frame(results)
-    lead, codes = sentences(effects), [found.codes for found in results.values() if found.codes]
-    tables = (_verdict_table(verdicts, list(results)), _effect_table(effects))
-    sections = [Section("", (*lead, *codes), tables)]
+    lead = lead_of(studies, [answer(found) for found in results.values()], verdicts)
+    codes = [found.codes for found in results.values() if found.codes]
+    tables = (lead.table, _verdict_table(verdicts, list(results)), _effect_table(effects))
+    sections = [Section("", (*lead.text, *codes), tables)]
     if EARLIER.exists():
         sections.append(Section("Earlier committed outcomes", (EARLIER_TEXT,), (_earlier_table(),)))
-    write_text(out / "lead.md", "\n\n".join([*lead, to_markdown(tables[1])]) + "\n")
+    write_text(out / "lead.md", "\n\n".join(map(markdown_text, lead.text)) + "\n")
+    for name, table in (("questions", lead.table), ("effects", tables[-1])):
+        write_text(out / f"{name}.md", to_markdown(table) + "\n")
+    write_json(out / "lead.json", asdict(lead))
     write_text(out / "finding.csv", verdicts.to_csv(index=False))
     write_text(out / "effects.csv", effects.to_csv(index=False, float_format="%.6f"))
     save_figure(finding_figure(effects), out / "finding")
     write_playground(results, out / "playground.html")
     write_document(out / "finding", Document("The finding", tuple(sections)))
-    print(*lead, sep="\n")
+    print(*lead.text, sep="\n")
     return out / "finding.md"
-
-
-def regime(study: Study) -> str:
-    """The regime of a planned study in words; the name of any other."""
-    planned = plan_of(study)
-    return planned[1].studies[study.name].regime if planned else study.name
 
 
 def verdict_frame(results: dict[str, Results]) -> pd.DataFrame:
@@ -78,19 +81,22 @@ def verdict_frame(results: dict[str, Results]) -> pd.DataFrame:
     for name, found in results.items():
         claims = claims_of(found.study)
         table = check_claims(found, claims, reported).to_dict("records")
-        rows += [{"regime": name, "kind": claim.kind} | row for claim, row in zip(claims, table, strict=True)]
+        rows += [
+            {"regime": name, "kind": claim.kind, "beyond": claim.beyond} | row
+            for claim, row in zip(claims, table, strict=True)
+        ]
     by_study = {found.study.name: (name, found) for name, found in results.items()}
     for claim in load_claims():
         if isinstance(claim, Direction) and {claim.study, claim.versus} <= set(by_study):
             (name, first), (_, second) = by_study[str(claim.study)], by_study[str(claim.versus)]
             pairs = zip(*(compare(claim_contrasts(found, claim)) for found in (first, second)), strict=True)
             pooled, *each = [between(*pair) for pair in pairs]
-            row = {"regime": name, "kind": claim.kind, "id": claim.id, "claim": claim.statement}
+            row = {"regime": name, "kind": claim.kind, "beyond": claim.beyond, "id": claim.id, "claim": claim.statement}
             if pooled:
                 row |= {"measured": points(pooled.value, pooled.low, pooled.high, pooled.df)}
                 row |= {"MDE": f"{100 * pooled.detectable:.1f}"}
             rows.append(row | {"verdict": direction_verdict(claim, pooled, each)})
-    return pd.DataFrame(rows).reindex(columns=["id", "claim", "kind", "regime", "measured", "MDE", "verdict"])
+    return pd.DataFrame(rows).reindex(columns=VERDICT_COLUMNS)
 
 
 def between(first: Comparison | None, second: Comparison | None) -> Comparison | None:
@@ -108,24 +114,6 @@ def effect_frame(results: dict[str, Results]) -> pd.DataFrame:
     """`hdpo.report.gains.gain_frame` of every regime, corrected as one family, with a column `regime`."""
     frames = [gain_frame(found).assign(regime=name) for name, found in results.items()]
     return with_holm(pd.concat(frames, ignore_index=True))
-
-
-def sentences(effects: pd.DataFrame) -> list[str]:
-    """What every λ did in each regime, a sentence each; nothing is left out."""
-    found = []
-    for name, rows in effects[effects["subset"] == ALL].groupby("regime", sort=False):
-        words = []
-        for values in sorted({parse_run(run).values for run in rows["run"]}):
-            at = rows[[parse_run(run).values == values for run in rows["run"]]]
-            parts = []
-            for metric, (label, _) in SHOWN.items():
-                lines = at[at["metric"] == metric]
-                ends = (lines["diff"].min(), lines["diff"].max())
-                span = " to ".join(dict.fromkeys(signed(100 * end) for end in ends))
-                parts.append(f"{label} {span} ({(lines['p_holm'] <= LEVEL).sum()} of {len(lines)} seen)")
-            words.append(f"λ = {', '.join(f'{value:g}' for value in values)}: {', '.join(parts)}")
-        found.append(f"{_upper(str(name))}, difference to GRPO in points over the teachers: {'; '.join(words)}.")
-    return found
 
 
 def finding_figure(effects: pd.DataFrame) -> Figure:

@@ -1,11 +1,13 @@
 """The reproduction report as PDF: its data as JSON, its text in hdpo/paper/report.typ, typeset by Typst."""
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hdpo.claims.reported import PAPER
 from hdpo.report.content import report_data
@@ -32,7 +34,7 @@ def write_pdf(study: Study) -> Path:
         raise UserError(f"{PAPER / 'report.typ'}: no such file; install hdpo again")
     write_json(study.root / "report.json", json.loads(json.dumps(data, default=asdict)))
     with tempfile.TemporaryDirectory(prefix="hdpo-report-") as folder:
-        _collect(study, Path(folder))
+        _collect(study, data, Path(folder))
         pdf = compile_report(Path(folder))
     write_atomic(out, lambda temporary: temporary.write_bytes(pdf))
     return out
@@ -59,10 +61,13 @@ def compile_report(folder: Path) -> bytes:
         raise UserError(f"{PAPER / 'report.typ'}: {' '.join(str(error).split())[:300]}") from error
 
 
-def _collect(study: Study, folder: Path) -> None:
-    """Copy sources to paper/, data and vector figures to results/."""
+def _collect(study: Study, data: dict[str, Any], folder: Path) -> None:
+    """Copy sources to paper/, data and vector figures to results/, the finding's figure to where the data say."""
     copied = [(source, "paper") for pattern in PARTS for source in PAPER.glob(pattern)]
     copied.append((study.root / "report.json", "results"))
+    if data["finding"] and data["finding"]["figure"]["there"]:
+        file = study.root / f"{data['finding']['figure']['stem']}.pdf"
+        copied.append((file, os.path.normpath(f"results/{os.path.relpath(file.parent, study.root)}")))
     copied += [(file, f"results/{name}") for name in FIGURE_FOLDERS for file in (study.root / name).glob("*.pdf")]
     for source, place in copied:
         (folder / place).mkdir(parents=True, exist_ok=True)

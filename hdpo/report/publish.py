@@ -2,21 +2,26 @@
 
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from hdpo.claims.sources import REFERENCE, write_published
+from hdpo.render.table import write_text
+from hdpo.report.lead import FINDING
+from hdpo.report.story import STORY, find_story
 from hdpo.study.study import Study
+from hdpo.system.files import write_json
 
 PATTERNS = (
     *("summary.csv", "summary.html", "check.*", "verdicts.md", "statistics*", "gains*", "report.*"),
     *("theory/*", "audit/*", "tables/*", "figures/*"),
 )
-FINDING = Path("results/finding")  # of several studies
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def publish(study: Study, readme: Path = Path("README.md")) -> Path:
-    """Write the runs that are finished to results/reference/<name>/, and what was made from them where that is there.
+    """Write the runs that are finished to results/reference/<name>/, the story of one cliff where samples tell one, and
+    what was made from the runs where that is there.
 
     So with results/finding/. Refresh the README's generated blocks. A study that still runs can be published again and
     again.
@@ -25,6 +30,8 @@ def publish(study: Study, readme: Path = Path("README.md")) -> Path:
         UserError: no run is finished, or a result is damaged.
     """
     out = write_published(study)
+    if story := find_story(study):
+        write_json(out / STORY, asdict(story))
     if (study.root / "check.md").is_file():
         for part in {Path(pattern).parts[0] for pattern in PATTERNS if "/" in pattern}:
             shutil.rmtree(out / part, ignore_errors=True)
@@ -33,6 +40,10 @@ def publish(study: Study, readme: Path = Path("README.md")) -> Path:
                 target = out / source.relative_to(study.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+        for name in ("summary.html", "report.json"):  # there, the published finding is a neighbour
+            if (out / name).is_file():
+                text = (out / name).read_text(encoding="utf-8")
+                write_text(out / name, text.replace("../reference/finding", "../finding"))
     if FINDING.is_dir():
         shutil.copytree(FINDING, REFERENCE / FINDING.name, dirs_exist_ok=True)
     if readme.exists():

@@ -1,10 +1,15 @@
 """The story of one cliff, from the samples of a finished run: the failures, the teacher's rescue, the first success."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from hdpo.claims.sources import REFERENCE
+from hdpo.render.table import read_as
 from hdpo.report.samples import Response, Sampled, find_samples, read
 from hdpo.run.samples_file import SAMPLES
 from hdpo.study.study import Study
+
+STORY = "story.json"  # of a published study, whose samples are not published
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,39 @@ class Story:
     later: Sampled | None  # the first sample after it in which the student solves the problem
     success: Response | None
     tries: int  # of the student in samples after the cliff, up to the success
+
+
+SHOWN, CLIPPED = 3, 500  # failures in print, and characters of each text
+
+
+def in_brief(story: Story) -> dict[str, Any]:
+    """What fits on paper: the puzzle, some failures, the hint, the rescue and the first success, as text."""
+    cliff, failures = story.cliff, dict.fromkeys(response.text for response in story.cliff.student)
+    texts = {"puzzle": cliff.prompt, "hint": cliff.privileged, "rescue": story.rescue.text}
+    texts["success"] = story.success.text if story.success else ""
+    return {
+        **{name: _clipped(text) for name, text in texts.items()},
+        "failures": [_clipped(text) for text in list(failures)[:SHOWN]],
+        "numbers": {"tried": len(cliff.student), "taught": len(cliff.teacher), "later": story.tries}
+        | {"right": sum(response.reward for response in cliff.teacher), "step": cliff.step}
+        | {"success": story.later.step if story.later else None, "seed": story.seed},
+        "run": story.run,
+        "problem": cliff.problem,
+    }
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= CLIPPED else text[:CLIPPED] + " …"
+
+
+def story_of(study: Study) -> Story | None:
+    """The story that the study's own samples tell, or else the published one.
+
+    Raises:
+        UserError: samples of a finished run, or the published story, are damaged.
+    """
+    published = REFERENCE / study.name / STORY
+    return find_story(study) or (read_as(Story, published, "a story") if published.is_file() else None)
 
 
 def find_story(study: Study) -> Story | None:

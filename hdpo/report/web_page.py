@@ -14,7 +14,7 @@ from hdpo.render.table import write_text
 from hdpo.report.content import report_data
 from hdpo.report.environment import environment, inline
 from hdpo.report.samples import LIMITS
-from hdpo.report.story import Story, find_story
+from hdpo.report.story import Story, story_of
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 from hdpo.theory.statements import VERDICTS as THEORY_VERDICTS
@@ -29,7 +29,7 @@ def write_page(study: Study) -> Path:
         UserError: a result or figure is damaged, or belongs elsewhere.
     """
     data, out = report_data(study), study.root / "summary.html"
-    write_text(out, render(data, embedded_images(study, data), find_story(study)))
+    write_text(out, render(data, embedded_images(study, data), story_of(study)))
     return out
 
 
@@ -40,7 +40,7 @@ def render(data: dict[str, Any], images: dict[str, dict[str, Any]], story: Story
     parts = {"css": inline("page.css", "samples.css"), "js": inline("page.js")}
     words = {"verdict_order": list(VERDICTS), "badges": {*VERDICTS, *THEORY_VERDICTS}, "config_text": config}
     shown = {"images": images, "story": story, "limits": LIMITS}
-    return page.render(**data, **parts, **words, **shown)
+    return page.render(data | parts | words | shown)
 
 
 def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -50,6 +50,7 @@ def embedded_images(study: Study, data: dict[str, Any]) -> dict[str, dict[str, A
         UserError: a figure is not an image.
     """
     pages = [page["figures"] for page in (data["audit"], data["statistics"]) if page]
+    pages += [[data["finding"]["figure"]]] if data["finding"] else []
     stems = [figure["stem"] for figures in (data["figures"], *pages) for figure in figures if figure["there"]]
     return {stem: embedded_image(study.root / f"{stem}.png") for stem in stems}
 

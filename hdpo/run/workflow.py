@@ -4,15 +4,17 @@ import errno
 import re
 import shutil
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock
 
 import hdpo
 from hdpo.study.study import BASE_RUN, Study, load_study
 from hdpo.system.errors import UserError
-from hdpo.system.files import disk_error, lock
+from hdpo.system.files import disk_error, lock, read_json
 from hdpo.tasks.checks import check_task
 
 HELD: list[BaseFileLock] = []  # until the process ends
@@ -45,6 +47,24 @@ def load_plannable(path: str | Path) -> Study:
     _ = study.run(study.runs[0], study.seeds[0]).hash  # reads every file that identities cover
     check_task(study)
     return study
+
+
+def told_first(study: Study) -> dict[str, Any]:
+    """What Snakemake's own report opens on: `text` as reStructuredText, a sentence each, `figure` as a data URI, `alt`.
+
+    From the study's report.json; without it, or without the figure, they are empty.
+
+    Raises:
+        UserError: report.json is damaged.
+    """
+    path = study.root / "report.json"
+    data = read_json(path) if path.is_file() else {}
+    finding = data.get("finding") or {"text": (), "figure": {"stem": "", "alt": ""}}
+    text = dict.fromkeys([*filter(None, [data.get("answer")]), *finding["text"]])
+    image = study.root / f"{finding['figure']['stem']}.png"
+    uri = f"data:image/png;base64,{b64encode(image.read_bytes()).decode()}" if image.is_file() else ""
+    escaped = [re.sub(r"([\\*_`|])", r"\\\1", sentence) for sentence in text]
+    return {"text": escaped, "figure": uri, "alt": finding["figure"]["alt"]}
 
 
 def identity(study: Study) -> Callable[..., str]:

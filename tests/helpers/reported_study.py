@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from hdpo.render.document import Document, Section, write_document
 from hdpo.render.table import Table
 from hdpo.report.figures import write_figures
 from hdpo.report.gains import write_gains
+from hdpo.report.lead import Lead
+from hdpo.report.samples import Response, Sampled
+from hdpo.report.story import Story
 from hdpo.report.tables import write_tables
 from hdpo.study.study import Study
 from hdpo.system import files
@@ -71,6 +74,29 @@ def write_audit_page(study: Study, *text: str) -> None:
     write_document(study.root / "audit" / "audit", replace(AUDIT, sections=(*AUDIT.sections, Section("", text))))
     for kind in ("png", "pdf"):
         (study.root / "audit" / f"plot.{kind}").write_bytes((study.root / "figures" / f"cliffs.{kind}").read_bytes())
+
+
+def write_lead(study: Study, sentence: str, identity: str | None = None) -> None:
+    """A finding that the study is a part of, with one of its figures as the lead; `identity` falsifies the study's."""
+    folder = Path("results/finding")
+    folder.mkdir(parents=True, exist_ok=True)
+    table = Table(
+        "finding-questions", "Asked.", ("question", "here"), (("Is it so?", "mixed\n+1.0"),), ("left", "left")
+    )
+    lead = Lead({study.name: identity or study.identity}, (sentence,), table)
+    files.write_json(folder / "lead.json", asdict(lead))
+    for kind in ("png", "pdf"):
+        (folder / f"finding.{kind}").write_bytes((study.root / "figures" / f"cliffs.{kind}").read_bytes())
+    (folder / "playground.html").write_text("<p>try</p>")
+
+
+def write_story(study: Study) -> None:
+    """The published story of a cliff that the student never solves."""
+    failure, rescue = Response(0, 0, False, "2+2=5", []), Response(0, 1, True, "2+2=4", [("2+2=4", 0.1, 3)])
+    cliff = Sampled(20, "p1", "cliff", "reach 4", "reach 4, hint 2+2", [failure] * 4, [rescue])
+    folder = Path("results/reference") / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "story.json", asdict(Story("hdpo-frozen-0.1", 1, cliff, rescue, None, None, 7)))
 
 
 def build(folder: Path) -> Study:

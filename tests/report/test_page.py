@@ -16,7 +16,14 @@ from hdpo.report.web_page import embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
 from helpers.pages import BROWSER, Elements, browse, check_policy, contrast
-from helpers.reported_study import verdicts, write_audit_page, write_record, write_theory_table
+from helpers.reported_study import (
+    verdicts,
+    write_audit_page,
+    write_lead,
+    write_record,
+    write_story,
+    write_theory_table,
+)
 from helpers.synthetic import make_study
 
 HOSTILE = "<script>document.title='bad'</script><img src=x onerror=alert(1)>\"'&"
@@ -62,10 +69,31 @@ def test_it_asks_for_nothing_outside_itself(page):
     assert not any(key.startswith("on") or key == "style" for _, attributes in elements.found for key in attributes)
 
 
-def test_verdicts_come_first_and_agree_with_the_check(study, page):
-    assert page.index('id="verdict-table"') < page.index("Scores</h2>") < page.index("<img")
+def test_the_answer_comes_first_and_verdicts_agree_with_the_check(study, page):
+    answer = json.loads((study.root / "check.json").read_text())["answer"]
+    order = [f'"answer">{html.escape(answer)}<', "<img", "Effects, ", 'id="verdict-table"', "Scores</h2>"]
+    places = [page.index(part) for part in order]
+    assert places == sorted(places)
     shown = re.findall(r'<tr role="row" data-verdict="([^"]+)"', page)
     assert {verdict: shown.count(verdict) for verdict in verdicts(study)} == verdicts(study)
+
+
+def test_the_finding_and_the_published_story_follow_the_studys_own_answer(study, page):
+    assert "finding" not in page and 'id="story"' not in page
+    write_lead(study, "Both regimes told.")
+    write_story(study)
+    text = write_page(study).read_text()
+    order = [
+        'class="answer"',
+        "<p>Both regimes told.</p>",
+        "Effects, ",
+        "Is it so?",
+        'id="story"',
+        'id="verdict-table"',
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places) and "In 7 further tries in samples" in text
+    assert 'href="../finding/playground.html"' in text and "finding.md" not in text
 
 
 def test_accessible_by_its_markup(page):
