@@ -13,11 +13,10 @@ from hdpo.render.runs import run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
-from hdpo.report.comparison_figure import comparison_figure
+from hdpo.report.comparison_figure import LONGER, comparison_figure, learns_from
 from hdpo.report.finding import regime
 from hdpo.report.gains_figure import CLASSES, LEVEL
 from hdpo.stats.power import holm, two_sided_p
-from hdpo.study.registry import parse_run
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
@@ -37,7 +36,7 @@ COSTS = {  # of a run, beside GRPO's
     "seconds": ("seconds.total",),
 }
 RESAMPLES = 4000
-LONGER = f"{BASELINE}+longer"  # GRPO with other steps: a row, and no run's name
+GRPO_LONGER = f"{BASELINE}+{LONGER}"
 
 
 def write_comparison(studies: Sequence[Study], out: Path = Path("results/comparison")) -> Path:
@@ -73,13 +72,13 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
 def gain_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
     """Paired differences to GRPO in shares, one row per run × outcome of `OUTCOMES`, with a two-sided p.
 
-    `longer`: GRPO with other steps, on the same problems and seeds; its row is `LONGER`.
+    `longer`: GRPO with other steps, on the same problems and seeds; its row is `GRPO_LONGER`.
     """
     runs, rows = [run for run in results.runs if run != BASELINE], []
     for label, (metric, subset) in OUTCOMES.items():
         differences = dict(zip(runs, results.differences("test", metric, runs, subset), strict=True))
         if longer is not None:
-            differences[LONGER] = _longer(results, longer, metric, subset)
+            differences[GRPO_LONGER] = _longer(results, longer, metric, subset)
         for run, found in differences.items():
             if found is not None:
                 row = {"run": run, "outcome": label, "seeds": len(found.seeds), "diff": found.value, "df": found.df}
@@ -114,7 +113,7 @@ def cost_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
     versions lack the last two: nan.
     """
     rows, totals = [], {}
-    made = [(run, run, results) for run in results.runs] + ([(LONGER, BASELINE, longer)] if longer else [])
+    made = [(run, run, results) for run in results.runs] + ([(GRPO_LONGER, BASELINE, longer)] if longer else [])
     for name, run, found in made:
         frames = {seed: found.reader.metrics(run, seed) for seed in found.seeds(run)}
         totals[name] = {seed: _totals(frame) for seed, frame in frames.items() if frame is not None}
@@ -174,7 +173,7 @@ def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFr
     best = ranks[ranks["outcome"] == "pass@8"].set_index("run")["best"].reindex(wide.index)
     wide["best in pass@8"] = [number(100 * value, ".0f") for value in best]
     shown = wide.reset_index()
-    shown.insert(1, "on a cliff", [parse_run(run.partition("+longer")[0]).learns_from for run in shown["run"]])
+    shown.insert(1, "on a cliff", shown["run"].map(learns_from))
     shown["run"] = shown["run"].map(run_label)
     shown = shown.rename(columns={"run": "method"})
     return make_table(

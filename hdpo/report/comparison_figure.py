@@ -17,13 +17,19 @@ COLORS = {
     "teacher's view": PALETTE["green"],
 }
 
+LONGER = "longer"  # setting in the name of a row that is GRPO with other steps, and no run
 METRICS = ("pass@8", "greedy")
 PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("× GRPO's", 1)}
 
 
 def color_of(run: str) -> str:
     """The colour of what the run's method learns from on a cliff."""
-    return COLORS[parse_run(run).learns_from]
+    return COLORS[learns_from(run)]
+
+
+def learns_from(run: str) -> str:
+    """What the run's method learns from on a cliff."""
+    return parse_run(run.removesuffix(f"+{LONGER}")).learns_from
 
 
 def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hdpo.render.labels import state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 
 MARKS = {"greedy": ("greedy accuracy", PALETTE["vermilion"], 0.15), "pass@8": ("pass@8", PALETTE["blue"], -0.15)}
@@ -34,5 +35,12 @@ def controls_figure(frame: pd.DataFrame) -> Figure:
         axes[0][-1].annotate(
             label, (0.98, 0.99 - 0.3 / len(rows) * (1 + 2 * place)), xycoords="axes fraction", color=color, ha="right"
         )
-    figure.suptitle("What each change makes of HDPO; grey: too little to matter", fontsize="medium", fontweight="bold")
+    state(figure, _message(frame))
     return figure
+
+
+def _message(frame: pd.DataFrame) -> str:
+    """How many contrasts came out in which way."""
+    counts = frame["verdict"].str.replace(r" within.*", "", regex=True).value_counts()
+    words = ", ".join(f"{counts[word]} {word}" for word in ("better", "worse", "same", "not settled") if word in counts)
+    return f"Of {len(frame)} contrasts: {words}. Grey: too little to matter" if words else "Controls: not run"

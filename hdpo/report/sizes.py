@@ -11,7 +11,8 @@ from hdpo.claims.registration import departures
 from hdpo.claims.results import Results
 from hdpo.plan.shape import study_shape
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, points, thousands
+from hdpo.render.formats import metric_label, points, signed, thousands
+from hdpo.render.labels import state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_text
 from hdpo.report.captions import caption
@@ -85,5 +86,12 @@ def sizes_figure(frame: pd.DataFrame) -> Figure:
         axis.set_xlabel("parameters")
         axis.set_title(name[0].upper() + name[1:], fontsize="medium")
     axes[0][0].set_ylabel("points above GRPO")
-    figure.suptitle("HDPO at λ = 1 against GRPO, by the size of the model", fontsize="medium", fontweight="bold")
+    state(figure, _message(frame))
     return figure
+
+
+def _message(frame: pd.DataFrame) -> str:
+    """The difference in pass@8 of the smallest and of the largest model, by regime."""
+    at = frame[frame["metric"] == "pass@8"].groupby("regime", sort=False)["diff"].agg(["first", "last"])
+    parts = [f"{name} {signed(100 * first)} and {signed(100 * last)}" for name, first, last in at.itertuples()]
+    return f"pass@8 beyond GRPO, smallest and largest model: {'; '.join(parts)}" if parts else "Sizes: not run"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hdpo.claims.results import Results
-from hdpo.report.comparison import COSTS, LONGER, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
+from hdpo.report.comparison import COSTS, GRPO_LONGER, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
 from hdpo.report.tuning import tuning_frame, write_tuning
 from hdpo.system.errors import UserError
 from helpers.synthetic import CHANGES, make_results, make_study, write_final, write_metrics
@@ -44,10 +44,10 @@ def test_grpo_with_other_steps_is_a_row_among_the_methods(results, tmp_path):
         write_final(study, "grpo", seed, np.full(60, right), np.full((60, 16), right))
         write_metrics(study, "grpo", seed)
     longer = Results(study)
-    row = gain_rows(results, longer).set_index(["run", "outcome"]).loc[(LONGER, "greedy")]
+    row = gain_rows(results, longer).set_index(["run", "outcome"]).loc[(GRPO_LONGER, "greedy")]
     scores = results.scores("test", "greedy")["grpo"]
     assert row["seeds"] == 2 and row["diff"] == pytest.approx(np.mean([1 - scores[seed] for seed in (2, 3)]))
-    assert cost_rows(results, longer).set_index("run").loc[LONGER, "generated"] == pytest.approx(1)
+    assert cost_rows(results, longer).set_index("run").loc[GRPO_LONGER, "generated"] == pytest.approx(1)
     other = make_study(
         tmp_path, name="other", methods=["grpo"], task={"problems": CHANGES["task"]["problems"] | {"test": 59}}
     )
