@@ -48,7 +48,7 @@ def map_figure(frame: pd.DataFrame) -> Figure:
         row[0].set_title(f"{title} − GRPO's, points", loc="left")
     for (way, depths), axis in zip(columns.items(), axes[-1], strict=True):
         axis.set_xticks(range(len(depths)), [f"{100 * depth:.2g}" for depth in depths])
-        axis.set_xlabel(f"depth, %\n({WAYS.get(way, way)})", fontsize="small")
+        axis.set_xlabel(f"depth, %\n({WAYS[way]})", fontsize="small")
     axes[0][0].set_yticks(range(len(runs)), [run_label(run) for run in runs], fontsize="small")
     state(figure, _largest(test[(test["metric"] == "pass@8") & (test["subset"] == "all")], "Largest gain in pass@8"))
     return figure
