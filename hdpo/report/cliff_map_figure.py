@@ -8,6 +8,7 @@ from hdpo.render.formats import signed
 from hdpo.render.labels import NOTHING, key, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
+from hdpo.report.gains_figure import LEVEL
 from hdpo.report.run_style import line_style
 
 WAYS = {"seldom seen": "seldom seen", "seen with other solutions": "seen with\nother solutions"}  # as they are written
@@ -20,7 +21,7 @@ COLUMNS = 3  # of panels in `steps_figure`
 
 
 def map_figure(frame: pd.DataFrame) -> Figure:
-    """A cell per depth and method with the difference to GRPO in points, bold where its interval excludes 0."""
+    """A cell per depth and method with the difference to GRPO in points, bold where it is seen."""
     use_style()
     test = frame[frame["subset"] != "validation"]
     runs = list(test.sort_values(["weight", "run"], ascending=[False, True])["run"].drop_duplicates())
@@ -41,7 +42,7 @@ def map_figure(frame: pd.DataFrame) -> Figure:
             for (run, study), cell in cells.iterrows():
                 at = depths.index.get_loc(study), runs.index(run)
                 color = "white" if abs(cell["diff"]) > 0.6 * limit else PALETTE["black"]
-                weight = "bold" if cell["low"] > 0 or cell["high"] < 0 else "normal"
+                weight = "bold" if cell["p_holm"] <= LEVEL else "normal"
                 text = signed(100 * cell["diff"], 1 if limit < 0.1 else 0)
                 axis.annotate(text, at, ha="center", va="center", fontsize=7, color=color, fontweight=weight)
             axis.grid(visible=False)
