@@ -38,7 +38,8 @@ def map_figure(frame: pd.DataFrame) -> Figure:
         for (way, depths), axis in zip(columns.items(), row, strict=True):
             cells = part[part["way"] == way].set_index(["run", "study"])
             grid = cells["diff"].unstack().reindex(index=runs, columns=depths.index)
-            axis.imshow(grid, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+            if grid.size:
+                axis.imshow(grid, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
             for (run, study), cell in cells.iterrows():
                 at = depths.index.get_loc(study), runs.index(run)
                 color = "white" if abs(cell["diff"]) > 0.6 * limit else PALETTE["black"]
