@@ -209,7 +209,14 @@ rule page:
         packaged(
             *(
                 f"report/templates/{name}"
-                for name in ("questions.yaml", "head.html", "table.html", "responses.html", "samples.css")
+                for name in (
+                    "questions.yaml",
+                    "head.html",
+                    "table.html",
+                    "story.html",
+                    "responses.html",
+                    "samples.css",
+                )
             )
         ),
         CAPTIONS,

@@ -88,8 +88,9 @@ def question_table(verdicts: pd.DataFrame) -> Table:
     by_place = verdicts.set_index(["id", "regime"])
     for claim in load_claims():
         if question := WORDS["questions"].get(claim.id):
-            measured = isinstance(claim, Contrasted)
-            entries = reported_contrasts(reported, claim.contrast, claim.metric) if measured else []
+            measured, entries = isinstance(claim, Contrasted), pd.Series(dtype=float)
+            if isinstance(claim, Contrasted):
+                entries = reported_contrasts(reported, claim.contrast, claim.metric)
             row = {"question": question}
             row["reported"] = " and ".join(signed(100 * value) for value in entries) or "stated"
             for name in dict.fromkeys(verdicts["regime"]):

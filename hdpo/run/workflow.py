@@ -17,6 +17,7 @@ from hdpo.system.errors import UserError
 from hdpo.system.files import disk_error, lock, read_json
 from hdpo.tasks.checks import check_task
 
+LINE = 5000  # characters; reStructuredText allows 10,000
 HELD: list[BaseFileLock] = []  # until the process ends
 
 
@@ -50,7 +51,7 @@ def load_plannable(path: str | Path) -> Study:
 
 
 def told_first(study: Study) -> dict[str, Any]:
-    """What Snakemake's own report opens on: `text` as reStructuredText, a sentence each, `figure` as a data URI, `alt`.
+    """What Snakemake's own report opens on: `text`, sentences as reStructuredText, and `figure`, lines of a data URI.
 
     From the study's report.json; without it, or without the figure, they are empty.
 
@@ -63,8 +64,9 @@ def told_first(study: Study) -> dict[str, Any]:
     text = dict.fromkeys([*filter(None, [data.get("answer")]), *finding["text"]])
     image = study.root / f"{finding['figure']['stem']}.png"
     uri = f"data:image/png;base64,{b64encode(image.read_bytes()).decode()}" if image.is_file() else ""
+    lines = re.findall(f".{{1,{LINE}}}", uri)
     escaped = [re.sub(r"([\\*_`|])", r"\\\1", sentence) for sentence in text]
-    return {"text": escaped, "figure": uri, "alt": finding["figure"]["alt"]}
+    return {"text": escaped, "figure": lines, "alt": finding["figure"]["alt"]}
 
 
 def identity(study: Study) -> Callable[..., str]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from hdpo.claims.claims import VERDICTS
+from hdpo.report.publish import publish
 from hdpo.report.web_page import embedded_image, write_page
 from hdpo.study.study import load_study
 from hdpo.system.errors import UserError
@@ -79,7 +80,7 @@ def test_the_answer_comes_first_and_verdicts_agree_with_the_check(study, page):
 
 
 def test_the_finding_and_the_published_story_follow_the_studys_own_answer(study, page):
-    assert "finding" not in page and 'id="story"' not in page
+    assert "Both regimes" not in page and 'id="story"' not in page
     write_lead(study, "Both regimes told.")
     write_story(study)
     text = write_page(study).read_text()
@@ -94,6 +95,14 @@ def test_the_finding_and_the_published_story_follow_the_studys_own_answer(study,
     places = [text.index(part) for part in order]
     assert places == sorted(places) and "In 7 further tries in samples" in text
     assert 'href="../finding/playground.html"' in text and "finding.md" not in text
+
+
+def test_a_published_page_points_at_the_published_finding(study):
+    write_lead(study, "Both regimes told.")
+    shutil.move("results/finding", "results/reference/finding")
+    assert 'href="../reference/finding/playground.html"' in write_page(study).read_text()
+    text = (publish(study) / "summary.html").read_text()
+    assert 'href="../finding/playground.html"' in text and "../reference/" not in text
 
 
 def test_accessible_by_its_markup(page):

@@ -105,7 +105,7 @@ def test_readme_shows_the_committed_results(monkeypatch):
     """No number in the README's generated blocks is typed by hand."""
     monkeypatch.chdir(ROOT)
     text = Path("README.md").read_text(encoding="utf-8")
-    assert text.count("<!-- from ") == 1
+    assert text.count("<!-- from ") == 2
     assert fill_blocks(text) == text
 
 
