@@ -117,7 +117,7 @@ def test_html_groups_columns_and_turns_verdicts_into_badges():
     assert "badge" not in to_html(table)
     page = to_html(SCORES)
     assert '<td colspan="1"></td><th scope="colgroup" colspan="2">greedy</th><td colspan="1"></td>' in page
-    assert '<td class="number">58.0</td>' in page and 'id="table-scores"' in page
+    assert "<span>58.0</span></td>" in page and 'id="table-scores"' in page
 
 
 def test_stacking_puts_a_group_into_one_column():
