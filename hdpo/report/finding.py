@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdpo.claims.answer import answer
 from hdpo.claims.check import check_claims, claim_contrasts
 from hdpo.claims.claims import Direction, claims_of, direction_verdict, load_claims
 from hdpo.claims.registration import regime
@@ -53,7 +52,7 @@ def write_finding(studies: Sequence[Study], out: Path = Path("results/finding"))
     """
     results = {regime(study): Results(study) for study in studies}
     verdicts, effects = verdict_frame(results), effect_frame(results)
-    lead = lead_of(studies, [answer(found) for found in results.values()], verdicts)
+    lead = lead_of(results, verdicts)
     codes = [found.codes for found in results.values() if found.codes]
     tables = (lead.table, _verdict_table(verdicts, list(results)), _effect_table(effects))
     sections = [Section("", (*lead.text, *codes), tables)]

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hdpo.claims.check import KINDS, verdict_text
+from hdpo.claims.answer import answer
+from hdpo.claims.check import verdict_text
 from hdpo.claims.claims import Contrasted, load_claims
 from hdpo.claims.reported import reported_contrasts, reported_scores
+from hdpo.claims.results import BASELINE, Results, compare
 from hdpo.claims.sources import REFERENCE
 from hdpo.render.formats import signed
 from hdpo.render.table import Table, make_table, read_as
@@ -21,7 +22,13 @@ from hdpo.study.study import Study
 
 FINDING = Path("results/finding")  # of several studies, made here; the published one is in REFERENCE
 WORDS = yaml.safe_load((TEMPLATES / "questions.yaml").read_text(encoding="utf-8"))
-GROUPS = {"Reproduced": ("reproduced",), "Opposite or contradicted": ("opposite sign", "contradicted")}
+GROUPS = {"Reproduced": ("reproduced",), "Against the paper": ("opposite sign", "contradicted")}
+NOUNS = {
+    "effect": "effects",
+    "null": "nulls",
+    "theory": "statements of theory",
+    "cost": "statements of cost",
+}  # by kind
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,11 @@ class Lead:
     table: Table
 
 
-def lead_of(studies: Sequence[Study], sentences: Sequence[str], verdicts: pd.DataFrame) -> Lead:
-    """`sentences`: one for each study, by `hdpo.claims.answer`; `verdicts` as from `hdpo.report.finding`."""
-    named = {study.name: study.identity for study in studies}
-    return Lead(named, (*sentences, counts_in_words(verdicts)), question_table(verdicts))
+def lead_of(results: dict[str, Results], verdicts: pd.DataFrame) -> Lead:
+    """Of results by regime; `verdicts` as from `hdpo.report.finding`."""
+    named = {found.study.name: found.study.identity for found in results.values()}
+    sentences = map(answer, results.values())
+    return Lead(named, (*sentences, scale_in_words(results), counts_in_words(verdicts)), question_table(verdicts))
 
 
 def find_lead(study: Study) -> tuple[Path, Lead] | None:
@@ -73,13 +81,27 @@ def counts_in_words(verdicts: pd.DataFrame) -> str:
     lines = []
     for title, wanted in GROUPS.items():
         parts = []
-        for kind, label in KINDS.items():
+        for kind, noun in NOUNS.items():
             rows = ours[ours["kind"] == kind]
             met = [int((rows["regime"].eq(name) & rows["verdict"].isin(wanted)).sum()) for name in regimes]
             if any(met) or (title == "Reproduced" and len(rows)):
-                parts.append(f"{label.lower()} {' / '.join(map(str, met))} of {rows['id'].nunique()}")
-        lines.append(f"{title}, {' / '.join(regimes)}: {'; '.join(parts) or 'none'}.")
-    return " ".join(lines)
+                parts.append(f"{' and '.join(map(str, met))} of {rows['id'].nunique()} {noun}")
+        lines.append(f"{title} on {' and on '.join(regimes)}: {', '.join(parts) or 'none'}.")
+    return " ".join([*lines, "The others are mixed, or show no difference that this study can see."])
+
+
+def scale_in_words(results: dict[str, Results]) -> str:
+    """What the points are points of: GRPO's own pass@k, and the number of test problems."""
+    parts, problems = [], 0
+    for name, found in results.items():
+        metric = f"pass@{max(found.study.evaluate.ks)}"
+        (mean,) = compare(found.contrasts("test", metric, [{BASELINE: 1.0}]))
+        if mean is not None:
+            parts.append(f"{100 * mean.value:.1f} % on {name}")
+            problems = mean.problems
+    if not parts:
+        return "GRPO itself is not run."
+    return f"Points are of all {problems} test problems of a regime. GRPO itself has {metric} of {' and '.join(parts)}."
 
 
 def question_table(verdicts: pd.DataFrame) -> Table:

@@ -1,11 +1,15 @@
 """The finding in short: ten questions at most, no degrees of freedom, every claim of the paper counted by kind."""
 
+import re
+
+import numpy as np
 import pandas as pd
 
-from hdpo.claims.check import KINDS
 from hdpo.claims.claims import load_claims
+from hdpo.claims.results import Results
 from hdpo.report.finding import VERDICT_COLUMNS
-from hdpo.report.lead import WORDS, counts_in_words, question_table
+from hdpo.report.lead import NOUNS, WORDS, counts_in_words, question_table, scale_in_words
+from helpers.synthetic import make_study, write_everything
 
 REGIMES = ("calm", "rough")
 
@@ -50,10 +54,23 @@ def test_a_claim_that_one_regime_has_not_is_a_dash():
 
 def test_counts_are_those_of_the_papers_claims():
     ours = [claim for claim in load_claims() if not claim.beyond]
-    text = counts_in_words(frame())
-    for kind, label in KINDS.items():
+    met, _, against = counts_in_words(frame()).partition("Against the paper")
+    for kind, noun in NOUNS.items():
         count = sum(claim.kind == kind for claim in ours)
-        assert f"{label.lower()} {count} / 0 of {count}" in text
-    against = sum(not claim.beyond and place % 2 == 0 for place, claim in enumerate(load_claims()))
-    said = text.partition("Opposite or contradicted")[2]
-    assert sum(int(part.split(" / ")[1].split()[0]) for part in said.partition(": ")[2].split(";")) == against
+        assert f"{count} and 0 of {count} {noun}" in met
+    turned = sum(not claim.beyond and place % 2 == 0 for place, claim in enumerate(load_claims()))
+    assert sum(map(int, re.findall(r"0 and (\d+) of", against))) == turned
+
+
+def test_points_have_a_scale(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = make_study(tmp_path)
+    assert scale_in_words({"calm": Results(study)}) == "GRPO itself is not run."
+    write_everything(study)
+    results = Results(study)
+    own = np.mean([score.mean() for score in results.scores("test", "pass@8")["grpo"].values()])
+    text = scale_in_words({"calm": results, "rough": results})
+    assert text == (
+        "Points are of all 60 test problems of a regime. GRPO itself has pass@8 of"
+        f" {100 * own:.1f} % on calm and {100 * own:.1f} % on rough."
+    )
