@@ -91,8 +91,9 @@ def test_tokens_of_the_small_world_by_hand(small):
     assert grpo["privileged"] == grpo["distill"] == 0 and grpo["rollout"] == tokens["rollout"]
 
 
-# How far the likely plan may be off the committed runs, either way; these were made beside other work.
-FACTORS = {"rollout tokens": 1.1, "trained tokens": 1.15, "privileged tokens": 2, "distill tokens": 2, "seconds": 8}
+# How far the likely plan may be off the committed runs, either way. Some of these were made beside other work, so of
+# their times only each arm's shortest counts.
+FACTORS = {"rollout tokens": 1.1, "trained tokens": 1.15, "privileged tokens": 2, "distill tokens": 2, "seconds": 3}
 
 
 def test_the_plan_meets_the_measured_runs(small, tmp_path):
@@ -102,7 +103,11 @@ def test_the_plan_meets_the_measured_runs(small, tmp_path):
             (tmp_path / row["run"] / str(row["seed"]) / "run.json").write_text(row["record"])
     rows = compare(small, tmp_path, "cpu")
     assert {row["quantity"] for row in rows} == set(FACTORS)
+    shortest: dict[str, dict] = {}
     for row in rows:
+        if row["quantity"] == "seconds" and row["measured"] < shortest.get(row["run"], row)["measured"] + 1e-9:
+            shortest[row["run"]] = row
+    for row in [*shortest.values(), *(row for row in rows if row["quantity"] != "seconds")]:
         off = max(row["measured"] / row["planned"], row["planned"] / row["measured"])
         assert off < FACTORS[row["quantity"]], row
 
