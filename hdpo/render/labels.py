@@ -30,9 +30,9 @@ def name_ends(names: Mapping[Axes, Sequence[Name]]) -> None:
     """Names at the right edge of each panel, moved apart where they would overlap. Call it last: limits stay."""
     for axis in names:
         axis.set_ylim(axis.get_ylim())
-    if not any(names.values()):
+    figure = next(iter(names)).get_figure(root=True) if any(names.values()) else None
+    if figure is None:
         return
-    figure = next(iter(names)).get_figure(root=True)
     figure.draw_without_rendering()  # heights are known after the layout
     size = FontProperties(size="small").get_size_in_points()
     for axis, ends in names.items():
@@ -62,8 +62,8 @@ def darker(color: ColorType) -> ColorType:
 
 def key(figure: Figure, handles: Sequence[Any], **options: Any) -> None:
     """One row of names below the panels, for what cannot be named in place."""
-    options = {"loc": "outside lower center", "ncols": len(handles), "fontsize": "small"} | options
-    figure.legend(handles=handles, handletextpad=0.5, columnspacing=1.4, **options)
+    look: dict[str, Any] = {"loc": "outside lower center", "ncols": len(handles), "fontsize": "small"} | options
+    figure.legend(handles=list(handles), handletextpad=0.5, columnspacing=1.4, **look)
 
 
 def say_not_run(axis: Axes) -> None:

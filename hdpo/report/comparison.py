@@ -47,7 +47,8 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
     Raises:
         UserError: a result is damaged or belongs elsewhere.
     """
-    results, longer = {}, {}
+    results: dict[str, Results] = {}
+    longer: dict[str, Results] = {}
     for study in studies:
         (longer if regime(study) in results else results)[regime(study)] = Results(study)
     pairs = {name: (found, longer.get(name)) for name, found in results.items()}

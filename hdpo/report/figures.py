@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,8 +89,9 @@ def tradeoff(frame: pd.DataFrame, runs: Sequence[str]) -> Figure:
     axes[0, 0].set_ylim(max(len(rows), 1) - 0.4, -0.6)
     differences = frame[own].set_index("run").rename(columns={"x": "greedy", "y": "pass@8"})
     state(figure, _furthest({metric: differences[metric] for metric in ("greedy", "pass@8")}, differences))
-    marks = {"this study, 95 % interval": {"marker": "o"}} | {f"paper, {name}": mark for name, mark in PAPER.items()}
-    look_of = {"ls": "none", "ms": 4, "color": PALETTE["black"]}
+    marks: dict[str, dict[str, Any]] = {"this study, 95 % interval": {"marker": "o"}}
+    marks |= {f"paper, {name}": mark for name, mark in PAPER.items()}
+    look_of: dict[str, Any] = {"ls": "none", "ms": 4, "color": PALETTE["black"]}
     key(figure, [plt.Line2D([], [], label=name, **look_of, **mark) for name, mark in marks.items()])
     return figure
 
@@ -157,7 +159,8 @@ def _lines(
     axis: Axes, frame: pd.DataFrame, y: str, members: Sequence[str], runs: Sequence[str], zero: bool = True
 ) -> list[Name]:
     """Mean of each run over steps, bars or a band for its spread; the names of the lines beside their last values."""
-    labels, names, there = short_labels([run for run in members if run != BASE_RUN]), [], False
+    labels, there = short_labels([run for run in members if run != BASE_RUN]), False
+    names: list[Name] = []
     axis.yaxis.set_major_formatter(PERCENT)
     if zero and _is_difference(frame):
         axis.axhline(0, color=PALETTE["black"], lw=1.0)
