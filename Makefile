@@ -50,6 +50,7 @@ evidence: $(VENV)/installed
 	$(BIN)/hdpo controls $(CONTROLS)
 
 cliff-bench: $(VENV)/installed
+	$(if $(BENCH),,$(error config/bench/ holds no study yet: the bench is planned after its tuning, config/bench-*-dev.yaml))
 	for study in $(BENCH); do $(SNAKEMAKE) runs --config study=$$study add="$(ADD)" || exit; done
 	$(BIN)/hdpo compare $(BENCH)
 

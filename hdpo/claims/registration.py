@@ -4,6 +4,7 @@ Each file `hdpo/paper/plan*.yaml` holds a plan as data, and paper/preregistratio
 and the history of the repository show whether it was kept.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from hdpo.claims.claims import CLAIMS
 from hdpo.claims.reported import PAPER
+from hdpo.claims.results import Results
 from hdpo.claims.sources import source_of
 from hdpo.study.identity import content_hash
 from hdpo.study.schema import Positive, Section, as_tuples
@@ -114,6 +116,17 @@ def departures(study: Study) -> list[str]:
                 record = known[1]
                 made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
     return found + _history(path, plan, made)
+
+
+def remarks(results: Iterable[Results]) -> tuple[str, ...]:
+    """What stands beside tables over several studies: results of two codes, and what departs from a plan.
+
+    Raises:
+        UserError: a plan or a record is damaged.
+    """
+    found = list(results)
+    codes = [part.codes for part in found if part.codes]
+    return (*codes, *(f"{part.study.name}: {line}" for part in found for line in departures(part.study)))
 
 
 def _history(path: Path, plan: Registration, made: dict[tuple[str | None, bool | None], list[str]]) -> list[str]:

@@ -21,6 +21,7 @@ from hdpo.claims.codes import codes_line
 from hdpo.claims.reader import Reader, extra_seeds
 from hdpo.render.runs import BASELINE
 from hdpo.stats.paired import Estimates, estimate
+from hdpo.stats.power import two_sided_p
 from hdpo.study.study import BASE_RUN, Study
 
 RARELY = 1 / 16  # the share of the base model's tries up to which it solves a problem rarely
@@ -64,6 +65,17 @@ class Comparison:
     per_seed: tuple[float, ...]
     seeds: tuple[int, ...]
     problems: int
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of the difference from 0 by Student's t; nan for a single seed."""
+        return two_sided_p(self.value, self.se, self.df)
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What tables of differences hold: seeds, diff, low, high, df and p."""
+        ends = {"diff": self.value, "low": self.low, "high": self.high, "df": self.df}
+        return {"seeds": len(self.seeds)} | ends | {"p": self.p}
 
 
 class Results:

@@ -34,6 +34,11 @@ def signed(value: float, decimals: int = 1) -> str:
     return text if float(text[1:]) else text[1:]
 
 
+def sentence_case(text: str) -> str:
+    """`true cliffs` as `True cliffs`; the rest stays as it is."""
+    return text[0].upper() + text[1:]
+
+
 def number(value: float, form: str) -> str:
     """A value in a format of Python's, nothing as a dash."""
     return "—" if value is None or math.isnan(value) else format(value, form).replace("-", "−")

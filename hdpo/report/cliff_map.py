@@ -1,24 +1,23 @@
 """The map: what HDPO adds to GRPO by depth of the cliffs, λ and training steps, beside what the bandit predicts."""
 
 from collections.abc import Iterator, Sequence
-from operator import add
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from hdpo.claims.registration import departures
+from hdpo.claims.registration import remarks
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, number, points
+from hdpo.render.formats import metric_label, number
 from hdpo.render.runs import family_label, parse_run
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.cliff_map_figure import map_figure, steps_figure
-from hdpo.report.gains_figure import LEVEL
-from hdpo.stats.power import holm, two_sided_p
+from hdpo.report.gains import starred
+from hdpo.stats.power import holm
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.theory.escape import Climb
@@ -43,9 +42,7 @@ def write_map(studies: Sequence[Study], out: Path = Path("results/map")) -> Path
         write_text(out / f"{name}.csv", part.to_csv(index=False, float_format="%.6f"))
     save_figure(map_figure(frame), out / "map")
     save_figure(steps_figure(frame), out / "steps")
-    notes = [found.codes for found in results if found.codes]
-    notes += [f"{study.name}: {line}" for study in studies for line in departures(study)]
-    lines = (prediction_line(frame, predicted), collapse_line(frame), *notes)
+    lines = (prediction_line(frame, predicted), collapse_line(frame), *remarks(results))
     write_document(out / "map", Document("When HDPO helps", (Section("", lines, (_table(frame),)),)))
     return out / "map.md"
 
@@ -79,11 +76,7 @@ def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(row: dict[str, object], found: Comparison | None) -> list[dict[str, object]]:
-    if found is None:
-        return []
-    ends = {"diff": found.value, "low": found.low, "high": found.high, "df": found.df}
-    p = two_sided_p(found.value, found.se, found.df) if len(found.seeds) > 1 else np.nan
-    return [row | {"seeds": len(found.seeds)} | ends | {"p": p}]
+    return [] if found is None else [row | found.row]
 
 
 def _in_training(results: Results, run: str, metric: str) -> Iterator[tuple[int, Comparison | None]]:
@@ -177,8 +170,7 @@ def collapse_line(frame: pd.DataFrame) -> str:
 def _table(frame: pd.DataFrame) -> Table:
     """Columns of the map down, λ across: differences on all test problems."""
     part = frame[frame["subset"] == "all"]
-    stars = ["*" if p <= LEVEL else "" for p in part["p_holm"]]
-    cells = list(map(add, map(points, *(part[end] for end in ENDS)), stars))
+    cells = starred(part)
     down = {"base model": part["way"], "depth, %": [number(100 * value, ".3f") for value in part["depth"]]}
     down |= {"method": [family_label(parse_run(run).family) for run in part["run"]]}
     down |= {"metric": part["metric"].map(metric_label)}

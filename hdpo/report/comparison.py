@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hdpo.claims.registration import regime, remarks
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, number, points
+from hdpo.render.formats import metric_label, number
 from hdpo.render.runs import run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.comparison_figure import LONGER, comparison_figure, learns_from
-from hdpo.report.finding import regime
-from hdpo.report.gains_figure import CLASSES, LEVEL
-from hdpo.stats.power import holm, two_sided_p
+from hdpo.report.gains import starred
+from hdpo.report.gains_figure import CLASSES
+from hdpo.stats.power import holm
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
@@ -62,7 +63,7 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
     for name in results:
         of_regime = [frame[frame["regime"] == name].drop(columns="regime") for frame in (gains, costs, ranks)]
         tables.append(_table(name, *of_regime))
-    lines = tuple(found.codes for found in results.values() if found.codes)
+    lines = remarks([*results.values(), *longer.values()])
     save_figure(comparison_figure(gains, costs, list(results)), out / "comparison")
     write_document(
         out / "comparison", Document("Methods for cliffs, side by side", (Section("", lines, tuple(tables)),))
@@ -82,10 +83,7 @@ def gain_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
             differences[GRPO_LONGER] = _longer(results, longer, metric, subset)
         for run, found in differences.items():
             if found is not None:
-                row = {"run": run, "outcome": label, "seeds": len(found.seeds), "diff": found.value, "df": found.df}
-                known = len(found.seeds) > 1
-                p = two_sided_p(found.value, found.se, found.df) if known else np.nan
-                rows.append(row | {"low": found.low, "high": found.high, "p": p})
+                rows.append({"run": run, "outcome": label} | found.row)
     columns = ["run", "outcome", "seeds", "diff", "low", "high", "df", "p"]
     return pd.DataFrame(rows, columns=columns).astype({"p": float})
 
@@ -163,9 +161,7 @@ def rank_rows(results: Results) -> pd.DataFrame:
 
 def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFrame) -> Table:
     """One regime: methods down, outcomes across, then costs and the chance of being best in pass@8."""
-    cells = map(points, gains["diff"], gains["low"], gains["high"], gains["df"])
-    stars = np.where(gains["p_holm"] <= LEVEL, "*", "")
-    wide = gains.assign(cell=[cell + star for cell, star in zip(cells, stars, strict=True)])
+    wide = gains.assign(cell=starred(gains))
     wide = wide.pivot_table(index="run", columns="outcome", values="cell", aggfunc="first", sort=False)
     wide = wide.reindex(columns=list(OUTCOMES)).fillna("—").rename(columns=metric_label)
     for cost in COSTS:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdpo.claims.registration import Question, Registration, departures, plan_of
-from hdpo.claims.results import Comparison, Results, compare
+from hdpo.claims.registration import Question, Registration, plan_of, remarks
+from hdpo.claims.results import Results, compare
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import NOT_RUN, metric_label, points
 from hdpo.render.style import save_figure
@@ -15,7 +15,7 @@ from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.controls_figure import controls_figure
 from hdpo.report.gains_figure import LEVEL
-from hdpo.stats.power import holm, two_sided_p
+from hdpo.stats.power import holm
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
 
@@ -38,11 +38,11 @@ def write_controls(studies: Sequence[Study], out: Path = Path("results/controls"
         raise UserError(f"studies {names}: one plan with questions must name them all (hdpo/paper/plan*.yaml)")
     found = plans[studies[0].name]
     assert found is not None
-    frame = control_frame([Results(study) for study in studies], found[1])
+    results = [Results(study) for study in studies]
+    frame = control_frame(results, found[1])
     write_text(out / "controls.csv", frame.to_csv(index=False, float_format="%.6f"))
     save_figure(controls_figure(frame), out / "controls")
-    noted = tuple(f"{study.name}: {line}" for study in studies for line in departures(study))
-    parts = [Section("", ("Every contrast was planned before its runs.", *noted))]
+    parts = [Section("", ("Every contrast was planned before its runs.", *remarks(results)))]
     parts += [
         Section(title, (), (_table(kind, frame[frame["kind"] == kind]),))
         for kind, title in TITLES.items()
@@ -76,15 +76,9 @@ def _rows(question: Question, results: Results, plan: Registration) -> list[dict
     rows = []
     for metric in METRICS:
         (found,) = compare(results.contrasts("test", metric, [weights]))
-        rows.append(shared | {"metric": metric} | (_numbers(found) if found else {"seeds": 0}))
+        numbers = found.row | {"low90": found.low90, "high90": found.high90} if found else {"seeds": 0}
+        rows.append(shared | {"metric": metric} | numbers)
     return rows
-
-
-def _numbers(found: Comparison) -> dict[str, float]:
-    known = len(found.seeds) > 1
-    p = two_sided_p(found.value, found.se, found.df) if known else np.nan
-    ends = {"low": found.low, "high": found.high, "low90": found.low90, "high90": found.high90, "df": found.df}
-    return {"seeds": len(found.seeds), "diff": found.value, "p": p} | ends
 
 
 def verdict_of(row: dict[str, float]) -> str:

@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hdpo.render.formats import sentence_case
 from hdpo.render.labels import state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
-
-MARKS = {"greedy": ("greedy accuracy", PALETTE["vermilion"], 0.15), "pass@8": ("pass@8", PALETTE["blue"], -0.15)}
+from hdpo.report.run_style import METRICS
 
 
 def controls_figure(frame: pd.DataFrame) -> Figure:
@@ -23,15 +23,15 @@ def controls_figure(frame: pd.DataFrame) -> Figure:
         if margin > 0:
             axis.axvspan(-margin, margin, color=PALETTE["grey"], alpha=0.2, lw=0)
         axis.axvline(0, color=PALETTE["black"], lw=0.9)
-        for metric, (_, color, offset) in MARKS.items():
+        for offset, (metric, (_, color)) in zip((0.15, -0.15), METRICS.items(), strict=True):
             own = part[part["metric"] == metric]
             ends = [100 * (own["diff"] - own["low"]), 100 * (own["high"] - own["diff"])]
             axis.errorbar(100 * own["diff"], own["place"] - offset, xerr=ends, fmt="o", ms=3, lw=1.0, color=color)
-        axis.set_title(name[0].upper() + name[1:], fontsize="medium")
+        axis.set_title(sentence_case(name), fontsize="medium")
         axis.set_xlabel("points")
     axes[0][0].set_yticks(range(len(rows)), rows["what"], fontsize=6.5)
     axes[0][0].set_ylim(len(rows) - 0.5, -0.5)
-    for place, (label, color, _) in enumerate(MARKS.values()):
+    for place, (label, color) in enumerate(METRICS.values()):
         axes[0][-1].annotate(
             label, (0.98, 0.99 - 0.3 / len(rows) * (1 + 2 * place)), xycoords="axes fraction", color=color, ha="right"
         )

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
-from operator import add
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,16 +18,17 @@ from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Comparison, Results, compare, with_intervals
 from hdpo.claims.sources import REFERENCE
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import points, signed
+from hdpo.render.formats import points, sentence_case, signed
 from hdpo.render.labels import key, name_ends, state
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import Table, make_table, markdown_text, to_markdown, write_text
 from hdpo.report.captions import caption
-from hdpo.report.gains import gain_frame, with_holm
-from hdpo.report.gains_figure import ALL, LEVEL
+from hdpo.report.gains import gain_frame, starred, with_holm
+from hdpo.report.gains_figure import ALL
 from hdpo.report.lead import lead_of
 from hdpo.report.playground import write_playground
+from hdpo.report.run_style import METRICS
 from hdpo.stats.paired import Estimates
 from hdpo.study.study import Study
 from hdpo.system.files import write_json
@@ -38,7 +38,6 @@ EARLIER_TEXT = (
     "Three seeds and 512 test problems each time, on unlucky cliffs alone. The verdicts had other names: direction only"
     " meant the claimed sign in an interval that holds 0, inconclusive any other interval that holds 0."
 )
-SHOWN = {"greedy": ("greedy accuracy", PALETTE["vermilion"]), "pass@8": ("pass@8", PALETTE["blue"])}
 VERDICT_COLUMNS = ["id", "claim", "kind", "beyond", "regime", "measured", "MDE", "verdict"]
 TEACHERS = (("drifting", "-"), ("frozen", "--"))
 
@@ -124,28 +123,28 @@ def finding_figure(effects: pd.DataFrame) -> Figure:
     panels = list(dict.fromkeys(drawn["regime"]))
     figure, axes = plt.subplots(1, len(panels), figsize=(PAGE_WIDTH, 3.0), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], panels, strict=True):
-        for metric, (teacher, style) in product(SHOWN, TEACHERS):
+        for metric, (teacher, style) in product(METRICS, TEACHERS):
             line = drawn[(drawn["regime"] == name) & (drawn["metric"] == metric)].set_index("run")
             line = 100 * line.reindex([f"hdpo-{teacher}-{level:g}" for level in levels])[["diff", "low", "high"]]
             ends = [line["diff"] - line["low"], line["high"] - line["diff"]]
-            look = {"color": SHOWN[metric][1], "ls": style, "marker": "o", "ms": 3, "lw": 1.3, "elinewidth": 0.8}
+            look = {"color": METRICS[metric][1], "ls": style, "marker": "o", "ms": 3, "lw": 1.3, "elinewidth": 0.8}
             axis.errorbar(range(len(levels)), line["diff"], ends, **look)
         axis.axhline(0, color=PALETTE["black"], lw=0.9)
         axis.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axis.set_xlabel("λ")
-        axis.set_title(_upper(name), fontsize="medium")
+        axis.set_title(sentence_case(name), fontsize="medium")
     axes[0][0].set_ylabel("points above GRPO")
     state(figure, headline(whole))
     key(figure, [plt.Line2D([], [], color="black", ls=style, label=f"{name} teacher") for name, style in TEACHERS])
     last = drawn[drawn["regime"] == panels[-1]].groupby("metric")["diff"].last()
-    ends = [(label.replace(" ", "\n"), 100 * last[metric], color) for metric, (label, color) in SHOWN.items()]
+    ends = [(label.replace(" ", "\n"), 100 * last[metric], color) for metric, (label, color) in METRICS.items()]
     name_ends({axes[0][-1]: ends})
     return figure
 
 
 def headline(whole: pd.DataFrame) -> str:
     """The title of the lead figure: mean change in both metrics at the paper's λ = 0.1, by regime."""
-    at = whole[whole["run"].str.endswith("-0.1") & whole["metric"].isin(SHOWN)]
+    at = whole[whole["run"].str.endswith("-0.1") & whole["metric"].isin(METRICS)]
     means = 100 * at.groupby(["regime", "metric"], sort=False)["diff"].mean()
     parts = [
         f"{name} {signed(means[name, 'pass@8'])} pass@8, {signed(means[name, 'greedy'])} greedy"
@@ -154,14 +153,10 @@ def headline(whole: pd.DataFrame) -> str:
     return "HDPO at λ = 0.1 against GRPO, in points: " + "; ".join(parts)
 
 
-def _upper(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
 def _reported(runs: Sequence[str]) -> pd.DataFrame:
     """The paper's differences to GRPO, mean of its two tables, without intervals."""
     reported, rows = reported_scores(), []
-    for run, metric in product(runs, SHOWN):
+    for run, metric in product(runs, METRICS):
         found = reported_contrasts(reported, {run: 1.0, BASELINE: -1.0}, metric)
         if len(found):
             rows.append({"regime": "the paper's report", "run": run, "metric": metric, "diff": found.mean()})
@@ -178,9 +173,7 @@ def _verdict_table(verdicts: pd.DataFrame, regimes: list[str]) -> Table:
 
 def _effect_table(effects: pd.DataFrame) -> Table:
     part = effects[effects["subset"] == ALL]
-    cells = map(points, *(part[column] for column in ("diff", "low", "high", "df")))
-    stars = ["*" if p <= LEVEL else "" for p in part["p_holm"]]
-    long = part.assign(method=part["run"].map(run_label), cell=list(map(add, cells, stars)))
+    long = part.assign(method=part["run"].map(run_label), cell=starred(part))
     wide = (
         long.groupby(["method", "regime", "seeds", "metric"], sort=False)["cell"]
         .first()

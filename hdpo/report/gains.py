@@ -16,10 +16,10 @@ from hdpo.render.runs import run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
-from hdpo.report.gains_figure import ALL, CLASSES, gains_figure
+from hdpo.report.gains_figure import ALL, CLASSES, LEVEL, gains_figure
 from hdpo.report.statistics_tables import statistics_table
 from hdpo.run.outcomes import DETAILS
-from hdpo.stats.power import holm, two_sided_p
+from hdpo.stats.power import holm
 from hdpo.study.study import BASE_RUN, Study
 
 OUTSIDE = "pass@1"  # no member of the family of tests
@@ -69,10 +69,9 @@ def gain_frame(results: Results) -> pd.DataFrame:
                 if found is None:
                     continue
                 row = {"run": run, "subset": subset, "metric": metric, "problems": found.problems}
-                row |= {"seeds": len(found.seeds), "diff": found.value, "low": found.low, "high": found.high}
-                row |= {"df": found.df, "adds": found.value * found.problems / count}
-                if subset == ALL and run in results.study.runs and len(found.seeds) > 1:
-                    row["p"] = two_sided_p(found.value, found.se, found.df)
+                row |= found.row | {"adds": found.value * found.problems / count}
+                if subset != ALL or run not in results.study.runs:
+                    del row["p"]
                 rows.append(row)
     return with_holm(pd.DataFrame(rows, columns=COLUMNS).astype({"p": float}))
 
@@ -88,6 +87,12 @@ def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
     corrected = np.full(len(frame), np.nan)
     corrected[family] = holm(frame["p"].to_numpy()[family])
     return frame.assign(p_holm=corrected)
+
+
+def starred(frame: pd.DataFrame) -> list[str]:
+    """Each row's difference in points with its interval, and a star where it is seen: `p_holm` is at most .05."""
+    cells = map(points, *(frame[end] for end in ("diff", "low", "high", "df")))
+    return [cell + "*" * (p <= LEVEL) for cell, p in zip(cells, frame["p_holm"], strict=True)]
 
 
 def arm_frame(results: Results) -> pd.DataFrame:

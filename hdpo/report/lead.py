@@ -23,12 +23,7 @@ from hdpo.study.study import Study
 FINDING = Path("results/finding")  # of several studies, made here; the published one is in REFERENCE
 WORDS = yaml.safe_load((TEMPLATES / "questions.yaml").read_text(encoding="utf-8"))
 GROUPS = {"Reproduced": ("reproduced",), "Against the paper": ("opposite sign", "contradicted")}
-NOUNS = {
-    "effect": "effects",
-    "null": "nulls",
-    "theory": "statements of theory",
-    "cost": "statements of cost",
-}  # by kind
+NOUNS = {"effect": "effects", "null": "nulls", "theory": "statements of theory", "cost": "statements of cost"}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ OTHERS = [
     for name in ("green", "purple", "orange", "sky", "yellow")
 ]
 MOST_PANELS = 3
+METRICS = {"greedy": ("greedy accuracy", PALETTE["vermilion"]), "pass@8": ("pass@8", PALETTE["blue"])}  # side by side
 
 
 def families(runs: Sequence[str]) -> list[str]:

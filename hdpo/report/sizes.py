@@ -7,21 +7,20 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdpo.claims.registration import departures
+from hdpo.claims.registration import regime, remarks
 from hdpo.claims.results import Results
 from hdpo.plan.shape import study_shape
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, points, signed, thousands
+from hdpo.render.formats import metric_label, points, sentence_case, signed, thousands
 from hdpo.render.labels import state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.cliff_map import depth_of
-from hdpo.report.finding import regime
+from hdpo.report.run_style import METRICS
 from hdpo.study.study import Study
 
 RUN = "hdpo-drifting-1"
-METRICS = {"greedy": ("greedy accuracy", PALETTE["vermilion"]), "pass@8": ("pass@8", PALETTE["blue"])}
 
 
 def write_sizes(studies: Sequence[Study], out: Path = Path("results/sizes")) -> Path:
@@ -42,10 +41,8 @@ def write_sizes(studies: Sequence[Study], out: Path = Path("results/sizes")) -> 
     )
     down = ["regime", "parameters", "depth", "seeds"]
     wide = shown.groupby([*down, "metric"], sort=False)["cell"].first().unstack(sort=False).reset_index()
-    notes = [found.codes for found in results if found.codes]
-    notes += [f"{study.name}: {line}" for study in studies for line in departures(study)]
     table = make_table("sizes", wide, caption("sizes"), words=["regime"])
-    write_document(out / "sizes", Document("The size of the model", (Section("", tuple(notes), (table,)),)))
+    write_document(out / "sizes", Document("The size of the model", (Section("", remarks(results), (table,)),)))
     return out / "sizes.md"
 
 
@@ -62,8 +59,7 @@ def size_frame(results: Sequence[Results]) -> pd.DataFrame:
         for metric in METRICS:
             (found,) = part.differences("test", metric, [RUN])
             if found is not None:
-                ends = {"diff": found.value, "low": found.low, "high": found.high, "df": found.df}
-                rows.append(shared | {"metric": metric, "seeds": len(found.seeds)} | ends)
+                rows.append(shared | {"metric": metric} | found.row)
     columns = ["regime", "study", "parameters", "depth", "metric", "seeds", "diff", "low", "high", "df"]
     return pd.DataFrame(rows, columns=columns).sort_values(["regime", "parameters"], kind="stable", ignore_index=True)
 
@@ -84,7 +80,7 @@ def sizes_figure(frame: pd.DataFrame) -> Figure:
                 axis.annotate(label, at, (0, 6), textcoords="offset points", ha="right", color=color, fontsize="small")
         axis.set_xscale("log")
         axis.set_xlabel("parameters")
-        axis.set_title(name[0].upper() + name[1:], fontsize="medium")
+        axis.set_title(sentence_case(name), fontsize="medium")
     axes[0][0].set_ylabel("points above GRPO")
     state(figure, _message(frame))
     return figure

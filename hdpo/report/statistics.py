@@ -19,7 +19,7 @@ from hdpo.stats.clustered import problem_se, seed_se, two_way_se
 from hdpo.stats.paired import estimate
 from hdpo.stats.passk import pass_at_k
 from hdpo.stats.passk_uncertainty import fit_prior, pass_at_k_se, posterior
-from hdpo.stats.power import holm, required_problems, required_seeds, two_sided_p, variance_components
+from hdpo.stats.power import holm, required_problems, required_seeds, variance_components
 from hdpo.stats.proportions import mcnemar
 from hdpo.stats.resample import percentile_interval
 from hdpo.stats.robust import interquartile_mean, probability_of_improvement
@@ -146,9 +146,7 @@ def claim_tests(results: Results, claims: list[AnyClaim]) -> pd.DataFrame:
         row |= dict.fromkeys(("diff", "df", "p"), np.nan)
         found = compare(claim_contrasts(results, claim))[0]
         if found is not None:
-            row["diff"] = found.value
-        if found is not None and len(found.seeds) > 1:
-            row |= {"df": found.df, "p": two_sided_p(found.value, found.se, found.df)}
+            row |= {"diff": found.value, "df": found.df, "p": found.p}
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["id", "claim", "beyond", "diff", "df", "p", "p_holm"])
     for beyond in (False, True):

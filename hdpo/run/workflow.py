@@ -7,7 +7,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import BaseFileLock
 
@@ -26,8 +26,13 @@ def load_study_or_exit(path: str | Path) -> Study:
     try:
         return load_plannable(path)
     except UserError as error:
-        print(f"hdpo: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+
+
+def _refuse(line: UserError | str) -> NoReturn:
+    """One line, and exit code 2."""
+    print(f"hdpo: {line}", file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 def load_plannable(path: str | Path) -> Study:
@@ -99,8 +104,7 @@ def added_runs(study: Study, names: str) -> list[str]:
         for name in names.split():
             _ = study.run(name, study.seeds[0]).hash
     except UserError as error:
-        print(f"hdpo: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
     return [name for name in dict.fromkeys(names.split()) if name not in study.runs]
 
 
@@ -147,8 +151,7 @@ def hold_study(study: Study) -> None:
         line = disk_error(error) if isinstance(error, OSError) else str(error)
         if line is None:
             raise
-        print(f"hdpo: {line}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        _refuse(line)
 
 
 def explain_full_disk(study: Study) -> None:

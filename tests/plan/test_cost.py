@@ -103,10 +103,8 @@ def test_the_plan_meets_the_measured_runs(small, tmp_path):
             (tmp_path / row["run"] / str(row["seed"]) / "run.json").write_text(row["record"])
     rows = compare(small, tmp_path, "cpu")
     assert {row["quantity"] for row in rows} == set(FACTORS)
-    shortest: dict[str, dict] = {}
-    for row in rows:
-        if row["quantity"] == "seconds" and row["measured"] < shortest.get(row["run"], row)["measured"] + 1e-9:
-            shortest[row["run"]] = row
+    longest_first = sorted((row for row in rows if row["quantity"] == "seconds"), key=lambda row: -row["measured"])
+    shortest = {row["run"]: row for row in longest_first}  # the last of an arm stays
     for row in [*shortest.values(), *(row for row in rows if row["quantity"] != "seconds")]:
         off = max(row["measured"] / row["planned"], row["planned"] / row["measured"])
         assert off < FACTORS[row["quantity"]], row
