@@ -1,5 +1,5 @@
 # make reproduce   train a sample of the reference runs again and compare, then all tables, figures and verdicts from
-#                  the published results: environment included, about ten minutes on two cores
+#                  the published results: about twelve minutes on two cores
 # make evidence    train every run of the reference studies, the map and the controls, or go on with it: many hours
 # make cliff-bench train every method of the bench, or go on with it: hours; ADD="name" enters a method of your own
 # make smoke       run every stage of the workflow in about two minutes
