@@ -147,24 +147,34 @@ class Published:
 def write_published(study: Study) -> Path:
     """Write the study's finished runs to results/reference/<study>/, planned ones and the base model alone.
 
+    A run that was published before, with this configuration, stays where the study's own folder does not hold it: runs
+    from several machines, or of which one was lost, come together so.
+
     Raises:
         UserError: a result is damaged, or a problem has more samples than fit.
     """
-    folder, out = Folder(study), REFERENCE / study.name
+    out = REFERENCE / study.name
+    sources: list[Source] = [Folder(study)]
+    if (out / "published.json").exists():
+        sources.append(Published(study))
     planned = {(run, seed) for run in study.runs for seed in study.seeds}
     keys = [("test", BASE_RUN, 0)] + [(kind, *key) for key in sorted(planned) for kind in ("training", "test")]
     tables, curves, records = [], [], []
     outcomes_so_far = steps_so_far = 0
     for kind, run, seed in keys:
-        record, found = folder.record(kind, run, seed), folder.outcomes(kind, run, seed)
-        if record is None or found is None:
+        expected = study.base_hash if run == BASE_RUN else study.run(run, seed).hash
+        for source in sources:
+            record, found = source.record(kind, run, seed), source.outcomes(kind, run, seed)
+            if record and found and (isinstance(source, Folder) or found[2].get("run_hash") == expected):
+                break
+        else:
             continue
         _, table, stated = found
         row = {"kind": kind, "run": run, "seed": seed, "record": json.dumps(record[1]), "stated": json.dumps(stated)}
         row |= {"first_outcome": outcomes_so_far, "outcomes": len(table), "first_step": steps_so_far, "steps": 0}
         tables.append(_compact(table, run, seed))
         outcomes_so_far += len(table)
-        metrics = folder.metrics(run, seed) if kind == "training" else None
+        metrics = source.metrics(run, seed) if kind == "training" else None
         if metrics is not None:
             curves.append(metrics[1].assign(run=run, seed=seed))
             row["steps"] = len(metrics[1])
@@ -172,7 +182,7 @@ def write_published(study: Study) -> Path:
         records.append(row)
     if not curves:
         raise UserError(f"{study.root}: no finished run to publish")
-    steps = pd.concat(curves, ignore_index=True)
+    steps = pd.concat(curves, ignore_index=True).infer_objects().sort_index(axis="columns")
     numbers = steps.select_dtypes("float64").columns
     written = {
         "outcomes.parquet": pa.concat_tables(tables),

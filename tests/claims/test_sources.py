@@ -1,5 +1,7 @@
 """Published results hold the numbers of the runs' own folders, in three files."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,21 @@ def test_every_sample_of_a_problem_is_there(study, published):
 def test_it_is_a_tenth_of_the_size(study, published):
     own = sum(path.stat().st_size for path in study.root.rglob("*") if path.is_file())
     assert sum((published.root / name).stat().st_size for name in FILES) < own / 2
+
+
+def test_runs_published_before_stay_without_their_folders(study, published):
+    whole = {name: (published.root / name).read_bytes() for name in FILES}
+    shutil.rmtree(study.root / "runs" / "grpo")
+    shutil.rmtree(study.root / "eval" / "grpo")
+    write_published(study)
+    assert {name: (published.root / name).read_bytes() for name in FILES} == whole
+
+
+def test_runs_of_another_configuration_do_not_stay(study, published):
+    other = study.model_copy(update={"train": study.train.model_copy(update={"steps": study.train.steps + 1})})
+    shutil.rmtree(study.root)
+    with pytest.raises(UserError, match="no finished run to publish"):
+        write_published(other)
 
 
 @pytest.mark.parametrize("name", FILES)
