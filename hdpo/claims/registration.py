@@ -4,7 +4,9 @@ Each file `hdpo/paper/plan*.yaml` holds a plan as data, and paper/preregistratio
 and the history of the repository show whether it was kept.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -110,12 +112,14 @@ def departures(study: Study) -> list[str]:
         found.append("claims.yaml is not the planned one.")
     source = source_of(study)
     made: dict[tuple[str | None, bool | None], list[str]] = {}
+    seeds_of: dict[str, set[int]] = {}  # by processor
     for run in study.runs:
         for seed in study.seeds:
             if known := source.record("training", run, seed):
                 record = known[1]
                 made.setdefault((record.get("commit"), record.get("dirty")), []).append(f"{run} seed {seed}")
-    return found + _history(path, plan, made)
+                seeds_of.setdefault(str(record.get("cpu")), set()).add(seed)
+    return found + _processors(seeds_of) + _history(path, plan, made)
 
 
 def remarks(results: Iterable[Results]) -> tuple[str, ...]:
@@ -127,6 +131,23 @@ def remarks(results: Iterable[Results]) -> tuple[str, ...]:
     found = list(results)
     codes = [part.codes for part in found if part.codes]
     return (*codes, *(f"{part.study.name}: {line}" for part in found for line in departures(part.study)))
+
+
+def _processors(seeds_of: dict[str, set[int]]) -> list[str]:
+    """A sentence if runs come from several processors, whose rounding differs; it names seeds with runs of both."""
+    if len(seeds_of) < 2:
+        return []
+    parts = "; ".join(f"{processor}: {_seeds(seeds)}" for processor, seeds in seeds_of.items())
+    split = {seed for seed, times in Counter(chain(*seeds_of.values())).items() if times > 1}
+    pairs = f"pairs of {_seeds(split)} mix them" if split else "all runs of a seed share one"
+    return [f"Runs of {len(seeds_of)} processors, {pairs} ({parts})."]
+
+
+def _seeds(seeds: set[int]) -> str:
+    listed = sorted(seeds)
+    if len(listed) > 2 and listed[-1] - listed[0] == len(listed) - 1:
+        return f"seeds {listed[0]} to {listed[-1]}"
+    return f"seed{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}"
 
 
 def _history(path: Path, plan: Registration, made: dict[tuple[str | None, bool | None], list[str]]) -> list[str]:

@@ -68,6 +68,19 @@ def test_unknown_commits_and_uncommitted_changes_are_named(study, planned):
     assert "which this history does not hold" in found[0] and "uncommitted changes" in found[1] and len(found) == 2
 
 
+def test_runs_of_two_processors_are_named_by_seed(study, planned):
+    grpo, hdpo = study.runs[:2]
+    made = {(grpo, 1): "old", (grpo, 2): "new", (grpo, 3): "new", (hdpo, 2): "new"}
+    for (run, seed), cpu in made.items():
+        study.run(run, seed).folder.mkdir(parents=True)
+        seal(study, run, seed, commit=planned[-1], dirty=False, cpu=cpu)
+    said = "Runs of 2 processors, all runs of a seed share one (old: seed 1; new: seeds 2, 3)."
+    assert departures(study) == [said]
+    study.run(hdpo, 1).folder.mkdir(parents=True)
+    seal(study, hdpo, 1, commit=planned[-1], dirty=False, cpu="new")
+    assert departures(study) == ["Runs of 2 processors, pairs of seed 1 mix them (old: seed 1; new: seeds 1 to 3)."]
+
+
 def test_changed_rules_runs_and_plans_are_named(study, planned, tmp_path):
     plan, folder, *_ = planned
     assert departures(study) == []
