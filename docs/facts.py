@@ -13,11 +13,14 @@ from hdpo.claims.claims import load_claims
 from hdpo.claims.reported import COLUMNS, reported_hyperparameters, reported_scores
 from hdpo.cli.parser import build_parser
 from hdpo.methods.hdpo import HDPO
+from hdpo.render.formats import sentence_case
 from hdpo.render.table import markdown_text
+from hdpo.report.job_costs import makespan
 from hdpo.study.study import load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results/reference"
+CORES = (1, 2, 16, 64)
 SCALES = ("smoke", "small", "small-true", "tenfold", "gpu1", "paper")
 Verdicts = dict[str, dict[str, dict[str, Any]]]  # rows of check.json by regime and claim
 
@@ -29,9 +32,11 @@ def facts(names: dict[str, str], verdicts: Verdicts) -> dict[str, str]:
     return {
         "state": state(list(names.values())),
         "counts": counts(verdicts),
+        "predictions": predictions(verdicts),
         "commands": commands(),
         "targets": targets(),
         "scales": scales(),
+        "times": times(list(names.values())),
         "notebooks": notebooks(),
         "parameters": f"{parameters(REFERENCE / 'small/base/model.safetensors'):,}",
         "torch": re.search(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)[1],
@@ -65,6 +70,16 @@ def counts(verdicts: Verdicts) -> str:
     return "\n".join(lines)
 
 
+def predictions(verdicts: Verdicts) -> str:
+    """What the plan predicted from development seeds, and what came: those that failed first."""
+    rows = {key: row for by_id in verdicts.values() for key, row in by_id.items() if re.fullmatch(r"p\d+\w?", key)}
+    failed_first = sorted(rows, key=lambda key: (rows[key]["verdict"] == "reproduced", key))
+    return "\n".join(
+        f"- {sentence_case(markdown_text(rows[key]['claim']))} ({key}): **{rows[key]['verdict']}**, {rows[key]['measured']}"
+        for key in failed_first
+    )
+
+
 def commands() -> str:
     """Every command of the command line with its help."""
     (group,) = (action for action in build_parser()._actions if action.choices)
@@ -93,6 +108,22 @@ def scales() -> str:
         machine = f"{study.hardware.gpus} GPU{'s' * (study.hardware.gpus > 1)}" if study.hardware.gpus else "a CPU core"
         rows.append((f"`config/{name}.yaml`", study.task.name, model, runs, f"{study.train.steps:,}", machine))
     return markdown(["file", "task", "model", "methods × seeds", "steps", "a run needs"], rows)
+
+
+def times(names: list[str]) -> str:
+    """How long the published runs take on several numbers of cores, from the seconds of their own jobs."""
+    chains: list[float] = []
+    for name in names:
+        records = pd.read_parquet(REFERENCE / name / "records.parquet", columns=["kind", "run", "record"])
+        found = [json.loads(record) for record in records["record"]]
+        records["seconds"] = [record["seconds"] for record in found]
+        whole = [not record.get("resumed_after_step") for record in found]
+        shortest = records[whole].groupby(["run", "kind"])["seconds"].min().unstack().dropna().sum(axis=1)
+        chains += shortest.to_list() * len(load_study(ROOT / f"config/{name}.yaml").seeds)
+    hours = [makespan(chains, cores) / 3600 for cores in CORES]
+    rows = [(str(cores), f"{spent:.1f}", f"{hours[0] / spent:.0f}") for cores, spent in zip(CORES, hours, strict=True)]
+    line = f"{len(chains)} runs, each trained and tested on one core; the longest takes {max(chains) / 60:.1f} minutes."
+    return f"{line}\n\n{markdown(['cores', 'hours', 'times as fast as one core'], rows)}"
 
 
 def notebooks() -> str:

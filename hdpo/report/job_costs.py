@@ -1,6 +1,8 @@
 """Where the time of a study went: wall time and memory of its jobs, and the seconds of each phase of a step."""
 
+import heapq
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +46,14 @@ def step_costs(study: Study) -> pd.DataFrame:
         speed = float((tokens / seconds["rollout"]).median())
         rows.append(row | seconds[[*PHASES]].median().to_dict() | {"rollout_tokens_per_second": speed})
     return pd.DataFrame(rows)
+
+
+def makespan(seconds: Sequence[float], cores: int) -> float:
+    """Seconds until independent jobs of one core each are done, the longest started first."""
+    free = [0.0] * cores
+    for job in sorted(seconds, reverse=True):
+        heapq.heappush(free, heapq.heappop(free) + job)
+    return max(free)
 
 
 def write_cost_table(study: Study, stem: Path) -> None:
