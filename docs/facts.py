@@ -74,10 +74,11 @@ def predictions(verdicts: Verdicts) -> str:
     """What the plan predicted from development seeds, and what came: those that failed first."""
     rows = {key: row for by_id in verdicts.values() for key, row in by_id.items() if re.fullmatch(r"p\d+\w?", key)}
     failed_first = sorted(rows, key=lambda key: (rows[key]["verdict"] == "reproduced", key))
-    return "\n".join(
-        f"- {sentence_case(markdown_text(rows[key]['claim']))} ({key}): **{rows[key]['verdict']}**, {rows[key]['measured']}"
-        for key in failed_first
-    )
+    lines = []
+    for key in failed_first:
+        claim, row = sentence_case(markdown_text(rows[key]["claim"])), rows[key]
+        lines.append(f"- {claim} ({key}): **{row['verdict']}**, {row['measured']}")
+    return "\n".join(lines)
 
 
 def commands() -> str:

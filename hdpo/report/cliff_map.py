@@ -8,16 +8,19 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from hdpo.claims.registration import remarks
+from hdpo.claims.reported import COLUMNS as REPORTED_AS
+from hdpo.claims.reported import PROBLEMS, reported_scores
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
-from hdpo.render.formats import metric_label, number
-from hdpo.render.runs import family_label, parse_run
+from hdpo.render.formats import metric_label, number, signed
+from hdpo.render.runs import family_label, parse_run, run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.cliff_map_figure import map_figure, steps_figure
 from hdpo.report.gains import starred
 from hdpo.stats.power import holm
+from hdpo.stats.proportions import difference_se
 from hdpo.study.study import BASE_RUN, Study
 from hdpo.system.errors import UserError
 from hdpo.theory.escape import Climb
@@ -42,7 +45,7 @@ def write_map(studies: Sequence[Study], out: Path = Path("results/map")) -> Path
         write_text(out / f"{name}.csv", part.to_csv(index=False, float_format="%.6f"))
     save_figure(map_figure(frame), out / "map")
     save_figure(steps_figure(frame), out / "steps")
-    lines = (prediction_line(frame, predicted), collapse_line(frame), *remarks(results))
+    lines = (prediction_line(frame, predicted), collapse_line(frame), *paper_lines(frame), *remarks(results))
     write_document(out / "map", Document("When HDPO helps", (Section("", lines, (_table(frame),)),)))
     return out / "map.md"
 
@@ -165,6 +168,34 @@ def collapse_line(frame: pd.DataFrame) -> str:
         f"Over the training curves of a base model, the gain in {METRICS[0]} has a mean rank correlation of {means};"
         f" λ × steps is the highest in {first} of {len(found)} base models."
     )
+
+
+def paper_lines(frame: pd.DataFrame) -> list[str]:
+    """At which depths the paper's differences to GRPO agree with the cells of its λ, a sentence each.
+
+    Two differences agree if they lie within 1.96 standard errors of each other. The paper gives single runs without
+    errors; theirs are binomial, unpaired, and so rather too wide.
+    """
+    scores, lines = reported_scores().groupby("run")[list(REPORTED_AS.values())].mean(), []
+    for run, cells in frame[frame["subset"] == "all"].groupby("run", sort=False):
+        if run not in scores.index:
+            continue
+        said, fits = [], {}
+        for metric in METRICS:
+            own, grpo = scores.loc[[run, BASELINE], REPORTED_AS[metric]]
+            part = cells[cells["metric"] == metric].set_index("depth")
+            error = np.hypot(difference_se(grpo, own, PROBLEMS), (part["high"] - part["low"]) / (2 * 1.96))
+            fits[metric] = sorted(part.index[(part["diff"] - (own - grpo)).abs() <= 1.96 * error])
+            said.append(f"{signed(100 * (own - grpo))} points of {metric_label(metric)}")
+        places = [f"in {metric_label(metric)} {_depths(depths)}" for metric, depths in fits.items()]
+        lines.append(
+            f"The paper's {run_label(run)} reports {' and '.join(said)}. Our cells agree {' and '.join(places)}."
+        )
+    return lines
+
+
+def _depths(depths: list[float]) -> str:
+    return f"at depths of {', '.join(f'{100 * depth:.2g}' for depth in depths)} %" if depths else "at no depth"
 
 
 def _table(frame: pd.DataFrame) -> Table:

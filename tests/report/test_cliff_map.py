@@ -9,6 +9,7 @@ from hdpo.report.cliff_map import (
     collapse_line,
     depth_of,
     map_rows,
+    paper_lines,
     prediction_line,
     prediction_rows,
     way_of,
@@ -73,6 +74,18 @@ def test_the_collapse_by_hand():
     against = collapse_line(rows.assign(diff=-rows["weight"]))  # ranks of the six products in two halves
     assert "-1.00 with λ" in against and "highest in 0 of 1" in against
     assert "Too few" in collapse_line(rows.assign(diff=0.0)[:1])
+
+
+def test_where_the_papers_differences_lie():
+    """At λ = 0.1 it reports 1.4 points of pass@8 and −2.0 of greedy accuracy, with errors of 1.2 and 1.5."""
+    cells = [(0.0, "pass@8", 0.19), (0.02, "pass@8", 0.03), (0.0, "greedy", 0.08), (0.02, "greedy", 0.012)]
+    frame = pd.DataFrame(cells, columns=["depth", "metric", "diff"]).assign(run="hdpo-drifting-0.1", subset="all")
+    (line,) = paper_lines(frame.assign(low=frame["diff"] - 0.001, high=frame["diff"] + 0.001))
+    assert "reports +1.4 points of pass@8 and −2.0 points of greedy" in line
+    assert "in pass@8 at depths of 2 % and in greedy" in line and line.endswith("at no depth.")
+    (wider,) = paper_lines(frame.assign(low=frame["diff"] - 0.05, high=frame["diff"] + 0.05))
+    assert wider.endswith("at depths of 2 %.")
+    assert paper_lines(frame.assign(run="hdpo-drifting-10")) == []
 
 
 def test_the_way_to_the_depth(results, tmp_path):
