@@ -33,6 +33,7 @@ def facts(names: dict[str, str], verdicts: Verdicts) -> dict[str, str]:
         "state": state(list(names.values())),
         "counts": counts(verdicts),
         "predictions": predictions(verdicts),
+        "departures": departures(list(names.values())),
         "commands": commands(),
         "targets": targets(),
         "scales": scales(),
@@ -68,6 +69,12 @@ def counts(verdicts: Verdicts) -> str:
         found = count_verdicts(claims, [rows[claim.id]["verdict"] for claim in claims])
         lines.append(f"- On **{regime}**. " + " ".join(counts_line(*item) for item in found.items()))
     return "\n".join(lines)
+
+
+def departures(names: list[str]) -> str:
+    """What departs from the plan, as the published checks list it."""
+    found = dict.fromkeys(line for name in names for line in read_json(name, "check.json")["departures"])
+    return "\n".join(["", "", *(f"- {line}" for line in found)]) if found else "nothing so far."
 
 
 def predictions(verdicts: Verdicts) -> str:

@@ -17,29 +17,62 @@ def answer(results: Results) -> str:
     The mean over the paper's teachers at its larger λ; in a study without them, the first run that is not GRPO. An
     interval on one side of 0 makes a rise or a fall. A single seed has no interval.
     """
-    name, runs = _led_by(results.runs)
-    metrics = {f"pass@{max(results.study.evaluate.ks)}": "", "greedy": "greedy accuracy"}
-    weights = {run: 1 / len(runs) for run in runs} | {BASELINE: -1.0}
-    found = [compare(results.contrasts("test", metric, [weights]))[0] for metric in metrics] if runs else []
-    parts = [_change(metrics[m] or m, part) for m, part in zip(metrics, found, strict=False) if part is not None]
-    if not parts:
+    name, runs = led_by(results.runs)
+    found = _changes(results, runs)
+    if not any(found):
         return NOTHING
-    verbs, changes = zip(*parts, strict=True)
-    said = f"{verbs[0]} {changes[0]}"
-    for verb, change in zip(verbs[1:], changes[1:], strict=True):
-        said += f" and {change}" if verb == verbs[0] else f" and {verb} {change}"
     study = results.study
     where = f"{'on' if plan_of(study) else 'in study'} {regime(study)}"
     seeds, planned = max(len(part.seeds) for part in found if part), len(study.seeds)
     counted = f"{seeds} of {planned} seeds" if seeds < planned else f"{seeds} seed{'s' * (seeds > 1)}"
-    return f"Against GRPO {where} ({counted}), {name} {said}."
+    return f"Against GRPO {where} ({counted}), {name} {_said(results, found)}."
 
 
-def _led_by(runs: list[str]) -> tuple[str, list[str]]:
+def at_larger_weights(results: Results) -> str:
+    """The same for λ beyond the paper's, with its teachers: a sentence each; "" where the study has none."""
+    sentences, largest = [], _paper_weight()
+    for weight in sorted({values for run in results.runs if (values := parse_run(run).values) > largest}):
+        runs = [run for teacher in _teachers() if (run := f"{teacher}-{weight[0]:g}") in results.runs]
+        if any(found := _changes(results, runs)):
+            sentences.append(f"At λ = {weight[0]:g} it {_said(results, found)}.")
+    return " ".join(sentences)
+
+
+def _changes(results: Results, runs: list[str]) -> list[Comparison | None]:
+    """The mean of the runs against GRPO, in each of `_metrics`."""
+    weights = {run: 1 / len(runs) for run in runs} | {BASELINE: -1.0}
+    return [compare(results.contrasts("test", m, [weights]))[0] for m in _metrics(results)] if runs else []
+
+
+def _said(results: Results, found: list[Comparison | None]) -> str:
+    names = _metrics(results).values()
+    parts = [_change(name, part) for name, part in zip(names, found, strict=True) if part is not None]
+    verbs, changes = zip(*parts, strict=True)
+    said = f"{verbs[0]} {changes[0]}"
+    for verb, change in zip(verbs[1:], changes[1:], strict=True):
+        said += f" and {change}" if verb == verbs[0] else f" and {verb} {change}"
+    return said
+
+
+def _metrics(results: Results) -> dict[str, str]:
+    most = f"pass@{max(results.study.evaluate.ks)}"
+    return {most: most, "greedy": "greedy accuracy"}
+
+
+def _paper_weight() -> tuple[float, ...]:
+    return max(parse_run(run).values for run in reported_scores()["run"])
+
+
+def _teachers() -> list[str]:
+    """The paper's methods by their family, as `hdpo-frozen`."""
+    families = (parse_run(run).family for run in reported_scores()["run"])
+    return [family for family in dict.fromkeys(families) if family != BASELINE]
+
+
+def led_by(runs: list[str]) -> tuple[str, list[str]]:
     """Whom the sentence is about, in words and as runs."""
-    reported = reported_scores()["run"].unique()
-    weight = max(parse_run(run).values for run in reported)
-    ours = [run for run in reported if parse_run(run).values == weight and run in runs]
+    weight = _paper_weight()
+    ours = [run for teacher in _teachers() if (run := f"{teacher}-{weight[0]:g}") in runs]
     if ours and BASELINE in runs:
         return f"HDPO at λ = {weight[0]:g}", ours
     others = [run for run in runs if run != BASELINE][:1]

@@ -42,7 +42,7 @@ READING = (
     " nulls) and its degrees of freedom, df: the fewer, the wider Student's t makes it."
     " MDE: the effect that this study would find with 80 % power."
     " Reported: the same contrast of the paper's entries, Tables 1 | 3, and how many parts have the claimed sign."
-    " The rules stand in hdpo/paper/claims.yaml, written before any result was read."
+    " The rules stand in hdpo/paper/claims.yaml, fixed before the first run of the plan."
 )
 
 

@@ -1,6 +1,7 @@
 """How numbers are put in words: percentages, points, and the names of metrics."""
 
 import math
+from collections.abc import Sequence
 
 NOT_RUN = "not run"
 
@@ -12,7 +13,7 @@ def percent(share: float | None) -> str:
 
 def degrees(df: float) -> str:
     """Degrees of freedom, `4.1` or `511`; nothing where there are none."""
-    return "" if math.isnan(df) else f"{df:.1f}" if df < 10 else f"{df:.0f}"
+    return "" if math.isnan(df) else f"{df:.1f}" if df < 9.95 else f"{df:.0f}"
 
 
 def beside(df: float) -> str:
@@ -37,6 +38,11 @@ def signed(value: float, decimals: int = 1) -> str:
 def sentence_case(text: str) -> str:
     """`true cliffs` as `True cliffs`; the rest stays as it is."""
     return text[0].upper() + text[1:]
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def number(value: float, form: str) -> str:

@@ -9,21 +9,21 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hdpo.claims.answer import answer
+from hdpo.claims.answer import answer, at_larger_weights, led_by
 from hdpo.claims.check import verdict_text
 from hdpo.claims.claims import Contrasted, load_claims
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Results, compare
 from hdpo.claims.sources import REFERENCE
-from hdpo.render.formats import signed
+from hdpo.render.formats import listed, signed
 from hdpo.render.table import Table, make_table, read_as
 from hdpo.report.captions import TEMPLATES
-from hdpo.study.study import Study
+from hdpo.study.study import BASE_RUN, Study
 
 FINDING = Path("results/finding")  # of several studies, made here; the published one is in REFERENCE
 WORDS = yaml.safe_load((TEMPLATES / "questions.yaml").read_text(encoding="utf-8"))
-GROUPS = {"Reproduced": ("reproduced",), "Against the paper": ("opposite sign", "contradicted")}
-NOUNS = {"effect": "effects", "null": "nulls", "theory": "statements of theory", "cost": "statements of cost"}
+AGAINST = ("opposite sign", "contradicted")
+NOUNS = {"effect": "about effects", "null": "that something is kept", "theory": "of theory", "cost": "about cost"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class Lead:
 def lead_of(results: dict[str, Results], verdicts: pd.DataFrame) -> Lead:
     """Of results by regime; `verdicts` as from `hdpo.report.finding`."""
     named = {found.study.name: found.study.identity for found in results.values()}
-    sentences = map(answer, results.values())
-    return Lead(named, (*sentences, scale_in_words(results), counts_in_words(verdicts)), question_table(verdicts))
+    sentences = (f"{answer(found)} {at_larger_weights(found)}".strip() for found in results.values())
+    converted = filter(None, (conversion_in_words(name, found) for name, found in results.items()))
+    text = (*sentences, " ".join(converted), scale_in_words(results), counts_in_words(verdicts))
+    return Lead(named, tuple(filter(None, text)), question_table(verdicts))
 
 
 def find_lead(study: Study) -> tuple[Path, Lead] | None:
@@ -71,18 +73,36 @@ def finding_data(study: Study) -> dict[str, Any] | None:
 
 def counts_in_words(verdicts: pd.DataFrame) -> str:
     """How many of the paper's claims of each kind were met, and how many came out against it, by regime."""
-    regimes = list(dict.fromkeys(verdicts["regime"]))
     ours = verdicts[~verdicts["beyond"].astype(bool)]
-    lines = []
-    for title, wanted in GROUPS.items():
-        parts = []
-        for kind, noun in NOUNS.items():
-            rows = ours[ours["kind"] == kind]
-            met = [int((rows["regime"].eq(name) & rows["verdict"].isin(wanted)).sum()) for name in regimes]
-            if any(met) or (title == "Reproduced" and len(rows)):
-                parts.append(f"{' and '.join(map(str, met))} of {rows['id'].nunique()} {noun}")
-        lines.append(f"{title} on {' and on '.join(regimes)}: {', '.join(parts) or 'none'}.")
-    return " ".join([*lines, "The others are mixed, or show no difference that this study can see."])
+    kinds = {kind: ours[ours["kind"] == kind] for kind in NOUNS if (ours["kind"] == kind).any()}
+    totals = listed([f"{rows['id'].nunique()} {NOUNS[kind]}" for kind, rows in kinds.items()])
+    sentences = [f"The paper makes {ours['id'].nunique()} claims that can be tested: {totals}."]
+    for name in dict.fromkeys(verdicts["regime"]):
+        met, against = (
+            [int((rows["regime"].eq(name) & rows["verdict"].isin(wanted)).sum()) for rows in kinds.values()]
+            for wanted in (("reproduced",), AGAINST)
+        )
+        counts = f"{listed(list(map(str, met)))} of them are reproduced, and {listed(list(map(str, against)))}"
+        sentences.append(f"On {name}, {counts} come out against the paper.")
+    return " ".join([*sentences, "The others are mixed, or show no difference that this study can see."])
+
+
+def conversion_in_words(name: str, results: Results) -> str:
+    """Which share of what the base model never solves is solved within as many tries; "" where nothing counts them."""
+    tries = results.study.evaluate.conversion_samples
+    label, runs = led_by(results.runs)
+    if tries is None or BASE_RUN not in results.scores("test", "conversion"):
+        return ""
+    weights = [{BASELINE: 1.0}, {run: 1 / len(runs) for run in runs}]
+    found = compare(results.contrasts("test", "conversion", weights, "base never"))
+    if None in found:
+        return ""
+    grpo, hdpo = (f"{100 * part.value:.0f} %" for part in found if part)
+    never = max(part.problems for part in found if part)
+    return (
+        f"On {name}, the base model never solves {never} of the test problems in {tries} tries. Of these, GRPO solves"
+        f" {grpo} in {tries} tries, and {label} solves {hdpo}."
+    )
 
 
 def scale_in_words(results: dict[str, Results]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hdpo.claims import answer as module
-from hdpo.claims.answer import NOTHING, answer
+from hdpo.claims.answer import NOTHING, answer, at_larger_weights
 from hdpo.claims.results import Results
 from helpers.synthetic import make_study, write_everything
 
@@ -54,6 +54,16 @@ def test_it_says_what_the_intervals_say(results, monkeypatch, pass_at_8, greedy,
     expected = NOTHING if said is None else f"Against GRPO in study tiny (3 seeds), HDPO at λ = 0.1 {said}"
     assert text == expected
     assert len(re.findall(r"[^\W_]+(?:['’@.-]\w+)*", text)) <= 30
+
+
+def test_larger_weights_have_a_sentence_each(results, monkeypatch):
+    (value,) = module.compare(
+        results.contrasts("test", "greedy", [{"hdpo-drifting-1": 0.5, "hdpo-frozen-1": 0.5, "grpo": -1.0}])
+    )
+    text = at_larger_weights(results)
+    assert text.startswith("At λ = 1 it raises pass@8") and f"{100 * value.value:.1f} points" in text
+    monkeypatch.setattr(results, "runs", [run for run in results.runs if not run.endswith("-1")])
+    assert at_larger_weights(results) == ""
 
 
 def test_a_study_without_the_papers_runs_speaks_of_its_first(results, monkeypatch):

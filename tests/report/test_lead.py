@@ -8,7 +8,7 @@ import pandas as pd
 from hdpo.claims.claims import load_claims
 from hdpo.claims.results import Results
 from hdpo.report.finding import VERDICT_COLUMNS
-from hdpo.report.lead import NOUNS, WORDS, counts_in_words, question_table, scale_in_words
+from hdpo.report.lead import NOUNS, WORDS, conversion_in_words, counts_in_words, question_table, scale_in_words
 from helpers.synthetic import make_study, write_everything
 
 REGIMES = ("calm", "rough")
@@ -54,12 +54,31 @@ def test_a_claim_that_one_regime_has_not_is_a_dash():
 
 def test_counts_are_those_of_the_papers_claims():
     ours = [claim for claim in load_claims() if not claim.beyond]
-    met, _, against = counts_in_words(frame()).partition("Against the paper")
-    for kind, noun in NOUNS.items():
-        count = sum(claim.kind == kind for claim in ours)
-        assert f"{count} and 0 of {count} {noun}" in met
-    turned = sum(not claim.beyond and place % 2 == 0 for place, claim in enumerate(load_claims()))
-    assert sum(map(int, re.findall(r"0 and (\d+) of", against))) == turned
+    total, calm, rough, _ = re.split(r"(?<=\.) ", counts_in_words(frame()))
+    kinds = [sum(claim.kind == kind for claim in ours) for kind in NOUNS]
+    assert total.startswith(f"The paper makes {len(ours)} claims that can be tested: {kinds[0]} about effects, ")
+    counts = "{}, {}, {} and {}"
+    assert calm == (
+        f"On calm, {counts.format(*kinds)} of them are reproduced, and 0, 0, 0 and 0 come out against the paper."
+    )
+    turned = [claim.kind for place, claim in enumerate(load_claims()) if not claim.beyond and place % 2 == 0]
+    assert f"and {counts.format(*map(turned.count, NOUNS))} come out against" in rough
+
+
+def test_what_the_base_never_solves_is_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = make_study(tmp_path)
+    write_everything(study, effect=0.05)
+    results = Results(study)
+    never = results.final["base", 0].hits == 0
+    scores = results.scores("test", "conversion")
+    hdpo = [scores[f"hdpo-{teacher}-0.1"][seed][never] for teacher in ("drifting", "frozen") for seed in (1, 2, 3)]
+    text = conversion_in_words("calm", results)
+    assert f"never solves {never.sum()} of the test problems in 16 tries" in text
+    assert f"HDPO at λ = 0.1 solves {100 * np.mean(hdpo):.0f} %." in text
+    once = study.evaluate.model_copy(update={"conversion_samples": None})
+    results.study = study.model_copy(update={"evaluate": once})
+    assert conversion_in_words("calm", results) == ""
 
 
 def test_points_have_a_scale(tmp_path, monkeypatch):
