@@ -35,7 +35,7 @@ from hdpo.study.study import Study
 from hdpo.system.files import write_json
 from hdpo.theory.statements import read_theory
 
-KEPT = "The runs are the planned ones, their commits descend from the plan's, and no rule has changed since."
+KEPT = "The runs are the planned ones, their commits descend from the plan's, and claims.yaml has not changed since."
 KINDS = {"effect": "Effects", "null": "Nulls", "theory": "Theory", "cost": "Cost"}
 READING = (
     "Measured: final weights, test problems, mean over seeds, points with the paired 95 % t interval (90 % for"

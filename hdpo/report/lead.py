@@ -11,13 +11,15 @@ import yaml
 
 from hdpo.claims.answer import answer, at_larger_weights, led_by
 from hdpo.claims.check import verdict_text
-from hdpo.claims.claims import Contrasted, load_claims
+from hdpo.claims.claims import Contrasted, claims_of, load_claims
 from hdpo.claims.reported import reported_contrasts, reported_scores
 from hdpo.claims.results import BASELINE, Results, compare
 from hdpo.claims.sources import REFERENCE
 from hdpo.render.formats import listed, signed
 from hdpo.render.table import Table, make_table, read_as
 from hdpo.report.captions import TEMPLATES
+from hdpo.report.gains_figure import LEVEL
+from hdpo.report.statistics import claim_tests
 from hdpo.study.study import BASE_RUN, Study
 
 FINDING = Path("results/finding")  # of several studies, made here; the published one is in REFERENCE
@@ -39,8 +41,10 @@ def lead_of(results: dict[str, Results], verdicts: pd.DataFrame) -> Lead:
     """Of results by regime; `verdicts` as from `hdpo.report.finding`."""
     named = {found.study.name: found.study.identity for found in results.values()}
     sentences = (f"{answer(found)} {at_larger_weights(found)}".strip() for found in results.values())
-    converted = filter(None, (conversion_in_words(name, found) for name, found in results.items()))
-    text = (*sentences, " ".join(converted), scale_in_words(results), counts_in_words(verdicts))
+    converted = (conversion_in_words(name, found) for name, found in results.items())
+    corrected = corrected_in_words(results, verdicts)
+    text = (*sentences, " ".join(filter(None, converted)), scale_in_words(results))
+    text = (*text, f"{counts_in_words(verdicts)} {corrected}")
     return Lead(named, tuple(filter(None, text)), question_table(verdicts))
 
 
@@ -87,36 +91,55 @@ def counts_in_words(verdicts: pd.DataFrame) -> str:
     return " ".join([*sentences, "The others are mixed, or show no difference that this study can see."])
 
 
+def corrected_in_words(results: dict[str, Results], verdicts: pd.DataFrame) -> str:
+    """How many of the reproduced effects of the paper stand after Holm's correction over its claims of a direction."""
+    ours = verdicts[verdicts["kind"].eq("effect") & ~verdicts["beyond"].astype(bool)]
+    parts = []
+    for name, found in results.items():
+        tests = claim_tests(found, claims_of(found.study)).set_index("id")["p_holm"]
+        met = ours[ours["regime"].eq(name) & ours["verdict"].eq("reproduced")]["id"]
+        parts.append(f"{int((tests.reindex(met) <= LEVEL).sum())} of {len(met)} on {name}")
+    return f"Of the reproduced effects, {listed(parts)} stand after Holm's correction over all claims of a direction."
+
+
 def conversion_in_words(name: str, results: Results) -> str:
-    """Which share of what the base model never solves is solved within as many tries; "" where nothing counts them."""
-    tries = results.study.evaluate.conversion_samples
+    """Which share of the hardest size is solved in as many tries as the base model had; "" unless it solves none.
+
+    Problems that were picked because the base model failed would in part be solved by new tries of the same model. A
+    whole size is not picked so.
+    """
+    base, tries = results.final.get((BASE_RUN, 0)), results.study.evaluate.conversion_samples
+    if base is None or tries is None:
+        return ""
     label, runs = led_by(results.runs)
-    if tries is None or BASE_RUN not in results.scores("test", "conversion"):
+    size = int(base.difficulty.max())
+    hardest = base.difficulty == size
+    found = compare(
+        results.contrasts("test", "conversion", [{BASELINE: 1.0}, {run: 1 / len(runs) for run in runs}], f"size {size}")
+    )
+    if base.hits[hardest].any() or None in found:
         return ""
-    weights = [{BASELINE: 1.0}, {run: 1 / len(runs) for run in runs}]
-    found = compare(results.contrasts("test", "conversion", weights, "base never"))
-    if None in found:
-        return ""
-    grpo, hdpo = (f"{100 * part.value:.0f} %" for part in found if part)
-    never = max(part.problems for part in found if part)
+    grpo, hdpo = (f"{100 * part.value:.1f} %" for part in found if part)
     return (
-        f"On {name}, the base model never solves {never} of the test problems in {tries} tries. Of these, GRPO solves"
-        f" {grpo} in {tries} tries, and {label} solves {hdpo}."
+        f"On {name}, the base model solves none of the {hardest.sum()} test problems of size {size} in {tries} tries"
+        f" each. GRPO solves {grpo} of them in {tries} tries, and {label} solves {hdpo}."
     )
 
 
 def scale_in_words(results: dict[str, Results]) -> str:
-    """What the points are points of: GRPO's own pass@k, and the number of test problems."""
-    parts, problems = [], 0
+    """What the points are points of: pass@k of GRPO and of the base model, and the number of test problems."""
+    own, base, problems = [], [], 0
     for name, found in results.items():
         metric = f"pass@{max(found.study.evaluate.ks)}"
-        (mean,) = compare(found.contrasts("test", metric, [{BASELINE: 1.0}]))
-        if mean is not None:
-            parts.append(f"{100 * mean.value:.1f} % on {name}")
-            problems = mean.problems
-    if not parts:
+        for parts, run in ((own, BASELINE), (base, BASE_RUN)):
+            (mean,) = compare(found.contrasts("test", metric, [{run: 1.0}]))
+            if mean is not None:
+                parts.append(f"{100 * mean.value:.1f} % on {name}")
+                problems = mean.problems
+    if not own:
         return "GRPO itself is not run."
-    return f"Points are of all {problems} test problems of a regime. GRPO itself has {metric} of {' and '.join(parts)}."
+    before = f", and the base model before training {listed(base)}" if base else ""
+    return f"Points are of all {problems} test problems of a regime. GRPO has {metric} of {listed(own)}{before}."
 
 
 def question_table(verdicts: pd.DataFrame) -> Table:
