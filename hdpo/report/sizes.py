@@ -16,7 +16,7 @@ from hdpo.render.labels import state
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_text
 from hdpo.report.captions import caption
-from hdpo.report.cliff_map import depth_of
+from hdpo.report.cliff_map_rows import depth_of
 from hdpo.report.run_style import METRICS
 from hdpo.study.study import Study
 

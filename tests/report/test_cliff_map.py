@@ -1,21 +1,15 @@
 """The map on a made-up study: depth, differences and the bandit's prediction by hand, and files written twice alike."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hdpo.claims.results import Results
-from hdpo.report.cliff_map import (
-    collapse_line,
-    depth_of,
-    map_rows,
-    paper_lines,
-    prediction_line,
-    prediction_rows,
-    way_of,
-    with_holm,
-    write_map,
-)
+from hdpo.report.cliff_map import write_map
+from hdpo.report.cliff_map_rows import depth_of, map_rows, way_of, with_holm
+from hdpo.report.cliff_map_tests import collapse_line, collapse_rows, paper_lines, prediction_line, prediction_rows
 from hdpo.stats.power import holm
 from hdpo.system.errors import UserError
 from hdpo.theory.escape import Climb
@@ -66,14 +60,27 @@ def test_cells_are_corrected_as_one_family_on_all_problems_and_one_on_the_hardes
     assert frame.loc[frame["subset"] == "validation", "p_holm"].isna().all()
 
 
-def test_the_collapse_by_hand():
-    points = [(weight, step) for weight in (0.1, 1.0) for step in (10, 20, 40)]
-    rows = pd.DataFrame(points, columns=["weight", "step"]).assign(study="a", subset="validation", metric="pass@8")
-    line = collapse_line(rows.assign(diff=rows["weight"] * rows["step"]))
-    assert "1.00 with λ × steps" in line and "highest in 1 of 1" in line
-    against = collapse_line(rows.assign(diff=-rows["weight"]))  # ranks of the six products in two halves
-    assert "-1.00 with λ" in against and "highest in 0 of 1" in against
-    assert "Too few" in collapse_line(rows.assign(diff=0.0)[:1])
+def test_the_collapse_by_hand(results):
+    """Gains at (λ, s) and (3λ, s/3): the made-up curves are replaced by gains that follow λ × steps, or do not."""
+    names = {"hdpo-drifting-0.1": 0.1, "hdpo-drifting-0.3": 0.3, "grpo": 0.0}
+    steps, problems = np.array([20, 40, 60, 120]), 50
+
+    def study_of(gain):
+        curves = {}
+        for name, weight in names.items():
+            for seed in (1, 2, 3):
+                score = np.stack([np.full(problems, gain(weight, step)) + 1e-3 * seed for step in steps])
+                outcomes = SimpleNamespace(score=lambda metric, score=score: score)
+                curves[name, seed] = {"validation": SimpleNamespace(steps=steps, outcomes=outcomes)}
+        return SimpleNamespace(runs=list(names), training=curves, study=results.study, final=results.final)
+
+    (row,) = collapse_rows(study_of(lambda weight, step: 0.001 * weight * step)).to_dict("records")
+    assert row["pairs"] == 2 and row["seeds"] == 3 and row["diff"] == pytest.approx(0, abs=1e-12)
+    (row,) = collapse_rows(study_of(lambda weight, step: weight)).to_dict("records")
+    assert row["diff"] == pytest.approx(0.1 - 0.3)
+    frame = pd.DataFrame({"low90": [-0.01, 0.03, -0.01], "high90": [0.01, 0.05, 0.05]})
+    assert "equal within 2 points in 1 of 3 base models, and differ by more in 1" in collapse_line(frame)
+    assert "cannot be seen" in collapse_line(collapse_rows(results))
 
 
 def test_where_the_papers_differences_lie():
@@ -98,7 +105,7 @@ def test_everything_is_written_twice_alike(results):
     out = write_map([results.study]).parent
     before = {path: path.read_bytes() for path in sorted(out.iterdir())}
     write_map([results.study])
-    assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before and len(before) == 8
+    assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before and len(before) == 9
 
 
 def test_without_a_base_model_there_is_no_depth(tmp_path, monkeypatch):

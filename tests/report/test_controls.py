@@ -94,7 +94,7 @@ def test_a_study_without_questions_is_refused(study, folder, tmp_path):
 
 
 def test_the_kits_questions_name_runs_of_its_studies():
-    plan = read_plan(ROOT / "hdpo/paper/plan-controls.yaml")
+    plan = read_plan(ROOT / "hdpo/paper/plan-controls-2.yaml")
     studies = [load_study(path) for path in sorted((ROOT / "config/controls").glob("*.yaml"))]
     assert {study.name for study in studies} == set(plan.studies)
     for question in plan.questions:
