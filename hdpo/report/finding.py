@@ -39,7 +39,7 @@ EARLIER_TEXT = (
     " meant the claimed sign in an interval that holds 0, inconclusive any other interval that holds 0."
 )
 VERDICT_COLUMNS = ["id", "claim", "kind", "beyond", "regime", "measured", "MDE", "verdict"]
-TEACHERS = (("drifting", "-"), ("frozen", "--"))
+TEACHERS = (("drifting", "-", -0.05), ("frozen", "--", 0.05))  # name, line, shift along λ
 
 
 def write_finding(studies: Sequence[Study], out: Path = Path("results/finding")) -> Path:
@@ -123,19 +123,23 @@ def finding_figure(effects: pd.DataFrame) -> Figure:
     panels = list(dict.fromkeys(drawn["regime"]))
     figure, axes = plt.subplots(1, len(panels), figsize=(PAGE_WIDTH, 3.0), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], panels, strict=True):
-        for metric, (teacher, style) in product(METRICS, TEACHERS):
+        for metric, (teacher, style, shift) in product(METRICS, TEACHERS):
             line = drawn[(drawn["regime"] == name) & (drawn["metric"] == metric)].set_index("run")
             line = 100 * line.reindex([f"hdpo-{teacher}-{level:g}" for level in levels])[["diff", "low", "high"]]
             ends = [line["diff"] - line["low"], line["high"] - line["diff"]]
-            look = {"color": METRICS[metric][1], "ls": style, "marker": "o", "ms": 3, "lw": 1.3, "elinewidth": 0.8}
-            axis.errorbar(range(len(levels)), line["diff"], ends, **look)
+            look = {"color": METRICS[metric][1], "ls": style, "marker": "o", "ms": 4, "lw": 1.1, "elinewidth": 0.9}
+            look |= {"mfc": "white"} if teacher == "frozen" else {}
+            axis.errorbar(np.arange(len(levels)) + shift, line["diff"], ends, **look)
         axis.axhline(0, color=PALETTE["black"], lw=0.9)
         axis.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axis.set_xlabel("λ")
         axis.set_title(sentence_case(name), fontsize="medium")
     axes[0][0].set_ylabel("points above GRPO")
     state(figure, headline(whole))
-    key(figure, [plt.Line2D([], [], color="black", ls=style, label=f"{name} teacher") for name, style in TEACHERS])
+    marks = {"color": "black", "marker": "o", "ms": 4, "lw": 1.1}
+    drifting, frozen = (plt.Line2D([], [], ls=style, label=f"{name} teacher", **marks) for name, style, _ in TEACHERS)
+    frozen.set_markerfacecolor("white")
+    key(figure, [drifting, frozen, plt.Line2D([], [], color="black", marker="|", ms=9, ls="", label="95 % interval")])
     last = drawn[drawn["regime"] == panels[-1]].groupby("metric")["diff"].last()
     ends = [(label.replace(" ", "\n"), 100 * last[metric], color) for metric, (label, color) in METRICS.items()]
     name_ends({axes[0][-1]: ends})
@@ -150,7 +154,8 @@ def headline(whole: pd.DataFrame) -> str:
         f"{name} {signed(means[name, 'pass@8'])} pass@8, {signed(means[name, 'greedy'])} greedy"
         for name in dict.fromkeys(at["regime"])
     ]
-    return "HDPO at λ = 0.1 against GRPO, in points: " + "; ".join(parts)
+    parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts]
+    return "HDPO at λ = 0.1, points above GRPO: " + "; ".join(parts)
 
 
 def _reported(runs: Sequence[str]) -> pd.DataFrame:
