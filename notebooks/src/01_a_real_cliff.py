@@ -157,7 +157,7 @@ print(f"its probability: {logp.sum().exp():.1e}, once in {1 / logp.sum().exp():,
 #
 # $$A_i = r_i - \text{mean of the other rewards},$$
 #
-# divided by the spread of the others where they have one. The loss is $-\frac1N \sum_i A_i \sum_t \log
+# divided by the spread of the other rewards, if it is not 0. The loss is $-\frac1N \sum_i A_i \sum_t \log
 # \pi_\theta(y_{i,t} \mid x, y_{i,<t})$, over all $N$ tokens of all rollouts.
 #
 # > **Predict.** All rewards are 0. Is the gradient small, or noisy, or something else?
@@ -220,9 +220,9 @@ print(f"\n{len(kept)} of {len(tries)} right")
 
 # %% [markdown]
 # The rescue. The tries that are wrong show why HDPO keeps only what is right, its filter $R = 1$: even with the
-# solution in sight, the teacher garbles numbers. Look at the right ones: some repeat the hint, others retell it with
-# terms or steps swapped. They are **demonstrations**, written in the model's own hand, of a problem that it cannot
-# solve.
+# solution in sight, the teacher garbles numbers. Look at the right ones. Some repeat the hint, others swap the two
+# terms of a sum. All are **demonstrations**: right answers in the model's own hand to a problem that it cannot solve
+# alone.
 #
 # ## What the student can learn, token by token
 #
@@ -281,8 +281,10 @@ display(figure)
 
 # %% [markdown]
 # Read it from the top, word by word. The dots show how likely each role finds the word that was written. Where one has
-# to choose, a number or a sign, the teacher knows and the student guesses: the bar is long. Where the rules leave one
-# way on, as at `=`, both know it and there is no bar.
+# to choose, a number or a sign, the student guesses and the teacher mostly knows: the bar is long. Where form leaves
+# one way on, as at `=` and the comma, both know it and there is no bar. Results are mixed: both are sure of 25 and of
+# 1, but the student doubts 35 and 36, and these have a bar. So the two disagree most on numbers, then on signs. They
+# disagree least on results.
 #
 # Look at the student's dots again. No single word is hopeless; only all of them in a row are. And the signal is
 # *dense*: the reward was one bit for a whole answer, whereas the JSD says at every word what to change.
@@ -314,7 +316,7 @@ print("of these, cliffs:       ", dict(sorted(Counter(problem.difficulty for pro
 print(f"privileged tries: {demonstrations.drawn}, kept: {len(demonstrations)}")
 
 # %% [markdown]
-# GRPO gets nothing from these cliffs, and HDPO gets the kept tries. A cliff without any may have more luck when it
+# GRPO gets nothing from these cliffs, and HDPO gets the kept tries. A cliff without a kept try may get one when it
 # comes again.
 #
 # ## Try it
@@ -332,6 +334,13 @@ for role, prompt in prompts.items():
         print(f"{role}  {answer:46}  {first_fault(mine, answer)}")
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The teacher copies the wrong hint, and the filter throws all of it away. The model trusts the hint and does not check
+# it. A hint that works: `9 / 3 = 3 , 8 - 3 = 5 , 6 * 4 = 24 , 24 + 5 = 29`.
+#
+# </details>
+#
 # ## Exercises
 #
 # **1.** Someone suggests a reward of −1 for a wrong answer instead of 0, so that failures count. Does it open the
@@ -348,7 +357,7 @@ for role, prompt in prompts.items():
 # </details>
 #
 # **2.** Then drop the mean: take $A_i = r_i - \frac12$. Now the gradient is not zero. What does it teach? Compare its
-# direction with the ones that would make the reference solution likelier, and another puzzle's solution.
+# direction with two others: one makes the reference solution likelier, one makes another puzzle's solution likelier.
 #
 # <details><summary>Solution</summary>
 #
@@ -368,7 +377,8 @@ for role, prompt in prompts.items():
 #     print(f"{name:26} cosine {torch.cosine_similarity(push, direction(solution), 0):+.2f}")
 # ```
 #
-# Failures do say something here: not with these numbers. They do not say how. GRPO's baseline discards even that.
+# So failures do teach something here. They say: not with those foreign numbers. They do not say which steps to take.
+# GRPO's baseline discards even that.
 #
 # </details>
 #
@@ -384,7 +394,8 @@ for role, prompt in prompts.items():
 # print(f"hint {answer_only.hint!r}: {n_right} of {len(found)} tries are right")
 # ```
 #
-# A teacher helps only if the hint lets it solve the problem. The paper does not say which of the two it shows.
+# With the last step alone, hardly a try is right. A teacher helps only if the hint lets it solve the problem. The paper
+# does not say whether it shows the whole solution or only the answer.
 #
 # </details>
 #

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Lesson 3. Why it works, and where the argument stops
 #
-# *About 30 minutes. Lessons 1 and 2 showed that HDPO opens a cliff. Here you see why, in cases small enough to
-# compute.*
+# *About an hour, in two parts: the toy, then the two propositions. Lessons 1 and 2 showed that HDPO opens a cliff. Here
+# you see why, in cases small enough to compute.*
 #
 # The paper gives two propositions. One says that a teacher with the student's own weights is a *close* teacher. The
 # other says that its filtered answers are the *right* target. You check both, and find the place where each says less
@@ -64,7 +64,8 @@ def softmax(z):
 # the teacher's probability $q$ of the right token and the student's $s$ pulls the logit with $\frac12 s (1 - s)
 # [\mathrm{logit}\, m - \mathrm{logit}\, s]$, where $m = \frac12 (s + q)$.
 #
-# > **Predict.** An answer of 24 tokens, $p = 1/1000$. About how many steps does GRPO need to reach $p = 1/2$? And HDPO?
+# > **Predict.** An answer of 24 tokens, $p = 1/1000$, groups of 16. In how many groups does GRPO see its first success?
+# > By what factor is HDPO faster on the way to $p = 1/2$?
 
 
 # %%
@@ -116,10 +117,11 @@ def draw_climb(p=0.001, T=24, λ=1.0, G=16):
 draw_climb()
 
 # %% [markdown]
-# GRPO waits for a lucky success, and then climbs. HDPO has a signal from the first step on. Now change the depth, and
-# the number of tokens over which the difficulty is spread.
+# GRPO sees a success in about one group of 63, and then needs more of them to climb. HDPO has a signal from the first
+# step on. Now change the depth, and the number of tokens over which the difficulty is spread.
 #
-# > **Predict.** At $p = 10^{-6}$, how much longer does HDPO take with 24 tokens? And with a single one?
+# > **Predict.** At $p = 10^{-6}$, how much longer than at $1/1000$ does HDPO take with 24 tokens? And with a single
+# > one?
 
 # %%
 depths = 10.0 ** -np.array([1, 2, 3, 4, 6, 8, 10])
@@ -144,9 +146,9 @@ axis.set_title(
 display(figure)
 
 # %% [markdown]
-# A line ends where its method does not get there in 1,500 steps. GRPO's wait grows about like $1/p$. HDPO with many
-# tokens does not feel the depth. With a *single* token it feels it as GRPO does. Why? Move the sliders first, if you
-# can (`inf`: not in these steps).
+# A line ends where its method does not get there in 1,500 steps. GRPO's wait grows faster and faster with depth. Its
+# first success alone takes about $1/(pG)$ steps. HDPO with many tokens hardly feels the depth. HDPO with a *single*
+# token does, and soon gets stuck too. Why? Move the sliders first, if you can (`inf`: not in these steps).
 
 # %%
 _ = interact(
@@ -161,7 +163,7 @@ _ = interact(
 #
 # Look at the formula of the pull: it falls nearly in proportion to $s$, the probability of the *token*. GRPO's luck
 # depends on $p$, that of the whole answer. The puzzle of lesson 1 has 24 tokens and a $p$ of about $10^{-10}$. Compare
-# it with a problem that has one token of that probability.
+# it with an answer of a single token, with the same $p$.
 #
 # > **Predict.** By what factor do the two pulls differ?
 
@@ -184,10 +186,10 @@ axis.title.set_fontweight("bold")
 display(figure)
 
 # %% [markdown]
-# (The line is for a teacher with $q$ = 0.9.) Distillation opens cliffs that are long walks of moderately unlikely
-# words, as in lesson 1, where no single word was hopeless. A cliff that hangs on one word which the student never says
-# gets hardly any pull. An optimiser such as AdamW enlarges small gradients that stand alone, but not beside larger
-# ones of the same batch. The paper does not make this difference.
+# (The line is for a teacher with $q$ = 0.9, the dots for $q$ = 0.5 and 0.97.) Distillation opens a cliff that is a long
+# walk of moderately unlikely words. Lesson 1 was one: no single word was hopeless. A cliff that hangs on a single word
+# gets hardly any pull, if the student never says that word. An optimiser such as AdamW enlarges small gradients that
+# stand alone, but not beside larger ones of the same batch. The paper does not make this distinction.
 #
 # ## Proposition 1: the teacher is near
 #
@@ -222,8 +224,10 @@ display(figure)
 
 # %% [markdown]
 # Proposition 1 uses the lemma for two teachers, both with the hint: the student's own weights $\theta$, and another
-# model $\varphi$. The other model's bound is the first with something added, so it is *larger*. The paper concludes
-# that the same-model teacher has the "strictly tighter gap".
+# model $\varphi$. Let $\delta$ be the change that the hint makes to the student's logits, and $\delta'$ the difference
+# between the two hinted teachers. The own teacher's bound is $\frac12 \max|\delta|^2$, the other's $\frac12
+# (\max|\delta| + \max|\delta'|)^2$. The second is *larger*. The paper concludes that the same-model teacher has the
+# "strictly tighter gap".
 #
 # > **Predict.** Two boats float below two bridges. One bridge is higher. Which boat is higher?
 #
@@ -232,7 +236,7 @@ display(figure)
 # %%
 student, own_teacher = np.array([1.0, 0.0, -1.0]), np.array([2.5, 0.0, -1.0])  # logits: plain, and with the hint
 other_teacher = student.copy()  # φ with the hint
-own_step, other_step = (np.abs(own_teacher - logits).max() for logits in (student, other_teacher))
+own_step, other_step = (np.abs(own_teacher - logits).max() for logits in (student, other_teacher))  # max|δ|, max|δ'|
 pd.DataFrame(
     {
         "gap, KL": [kl(own_teacher, student), kl(other_teacher, student)],
@@ -265,10 +269,10 @@ print(f"tokens where the other model is nearer to the student: {(gaps['cross_kl'
 #
 # $$\pi^*_\beta(y) \propto \pi_\mathrm{ref}(y)\, e^{R(y)/\beta} .$$
 #
-# Take one problem with twelve possible answers, a **bandit** with twelve arms; four are right. The student's
+# Take one problem with twelve possible answers, a **bandit** with twelve arms; four are correct. The student's
 # distribution is $\mathrm{softmax}(W c)$, where $c$ describes the prompt. A hint $h$ changes the input alone: the
-# teacher is $\mathrm{softmax}(W (c + B h))$ with the same weights. We let gradient ascent find the optimum without
-# telling it the formula, and compare.
+# teacher is $\mathrm{softmax}(W (c + B h))$ with the same weights. We let Adam, an ordinary optimiser, search for the
+# optimum without telling it the formula, and compare.
 
 # %%
 toy = make_bandit(n_arms=12, n_correct=4, success=0.03, rng=np.random.default_rng(0))
@@ -283,19 +287,22 @@ def optimum(β):
 rows = {}
 for β in (1.0, 0.5, 0.25):
     logits = ref.clone().requires_grad_()
+    adam = torch.optim.Adam([logits], lr=0.02)
     for _ in range(4000):
         π = logits.softmax(0)
-        objective = (π * reward).sum() - β * (π * (π.log() - ref)).sum()
-        (gradient,) = torch.autograd.grad(objective, logits)
-        logits = (logits + gradient / (β * π)).detach().requires_grad_()  # large steps for small π
+        loss = β * (π * (π.log() - ref)).sum() - (π * reward).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
     found = logits.detach().softmax(0)
-    rows[β] = {"success": float(found @ reward), "largest difference": float((found - optimum(β)).abs().max())}
+    gap = float((found - optimum(β)).abs().max())
+    rows[β] = {"success": float(found @ reward), "largest difference, 12 decimals": round(gap, 12)}
 pd.DataFrame.from_dict(rows, orient="index").rename_axis("β")
 
 # %% [markdown]
-# They agree. Now let $\beta$ go to 0, so that reward counts ever more.
+# They agree to twelve decimals. Now let $\beta$ go to 0, so that reward counts ever more.
 #
-# > **Predict.** Where does the probability go? What happens to the *odds* between two right arms?
+# > **Predict.** Where does the probability go? What happens to the *odds* between two correct arms?
 
 
 # %%
@@ -318,9 +325,9 @@ def draw_optimum(β=0.2, axis=None):
 figure, axes = plt.subplots(3, 1, figsize=(4.4, 5.4))
 for β, axis in zip((1.0, 0.25, 0.05), axes, strict=True):
     draw_optimum(β, axis)
-axes[0].annotate("right arms", (1.5, 0.6), color=BLUE, ha="center")
-axes[0].annotate("wrong arms; dashes: reference", (7.5, 0.6), color=GREY, ha="center")
-figure.suptitle("Mass moves to the right arms; their odds stay", fontweight="bold", fontsize="medium")
+axes[0].annotate("correct arms", (1.5, 0.6), color=BLUE, ha="center")
+axes[0].annotate("incorrect arms; dashes: reference", (7.5, 0.6), color=GREY, ha="center")
+figure.suptitle("Mass moves to the correct arms; their odds stay", fontweight="bold", fontsize="medium")
 display(figure)
 
 # %%
@@ -335,24 +342,24 @@ _ = interact(draw_optimum, β=FloatLogSlider(0.2, min=-1.5, max=1, description="
 # **First departure: the samples come from the hinted policy.** It is a *proxy* for the reference. A hint can say
 # *whether* an answer is right, or also *which* right answer to take. A worked solution does the second.
 #
-# > **Predict.** Which of these hints leaves the odds among right arms as they were?
+# > **Predict.** Which of the two hints leaves the odds among correct arms as they were?
 
 # %%
-hints = {"the answer: lifts all right arms": [3.0, 0.0], "a worked solution: lifts one": [0.0, 3.0]}
+hints = {"the answer: lifts all correct arms": [3.0, 0.0], "a worked solution: lifts one": [0.0, 3.0]}
 target = np.exp(toy.target_logp())
 rows = {"target: the student's own right answers": target[:4]}
 for name, hint in hints.items():
     hinted = np.exp(toy.teacher_logp(hint)) * toy.reward
     rows[name] = (hinted / hinted.sum())[:4]
-pd.DataFrame.from_dict(rows, orient="index", columns=[f"right arm {i}" for i in range(4)])
+pd.DataFrame.from_dict(rows, orient="index", columns=[f"correct arm {i}" for i in range(4)])
 
 # %% [markdown]
 # A hint that names the answer leaves the target exactly as Proposition 2 wants it. A worked solution bends it towards
 # the solution shown. The student then learns *that* way, not its own.
 #
 # **Second departure: the loss compares tokens.** The filter decides *where* student and teacher are compared: along
-# right answers. But what they are compared *to* is the teacher's next-token distribution, and that one knows nothing of
-# the filter. Follow the loss to its minimum with answers of two tokens, by search:
+# right answers. But the target is the teacher's next-token distribution, and the teacher knows nothing of the filter.
+# Follow the loss to its minimum with answers of two tokens, by search:
 #
 # > **Predict.** Will the student end above, at, or below the success rate of the unfiltered teacher?
 
@@ -381,6 +388,13 @@ for name, λ in {"GRPO": 0.0, "HDPO": 1.0}.items():
     print(f"{name}: p = 1/2 after {half(climb(depth, T, λ, teacher=teacher)):.0f} steps")
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# Compare the two percentages that the cell prints. HDPO leads clearly while demonstrations are more frequent than
+# GRPO's own successes. With ever fewer of them it becomes GRPO.
+#
+# </details>
+#
 # ## Exercises
 #
 # **1.** Add the same constant to all entries of $\delta$. What happens to the KL, and to the bound? Find a sharper
@@ -404,7 +418,7 @@ for name, λ in {"GRPO": 0.0, "HDPO": 1.0}.items():
 #
 # <details><summary>Solution</summary>
 #
-# Right arms gain the factor $e^{1/\beta}$, so $p\, e^{1/\beta} = 1 - p$ and $\beta = 1 / \log((1 - p) / p)$.
+# Correct arms gain the factor $e^{1/\beta}$, so $p\, e^{1/\beta} = 1 - p$ and $\beta = 1 / \log((1 - p) / p)$.
 #
 # ```python
 # β = 1 / np.log((1 - 0.03) / 0.03)

@@ -25,7 +25,7 @@
 # | drifting, frozen | the teacher has the current weights, or those before training |
 # | greedy | share of problems solved when always taking the likeliest token; the paper's “pass@1” |
 # | pass@$k$ | chance that at least one of $k$ sampled answers is right; pass@8 measures what is *in reach* |
-# | point | one per cent of the test problems |
+# | point | one per cent of all test problems, or of the class that is named |
 # | seed | a repetition of the whole training with other random numbers |
 
 # %%
@@ -124,8 +124,9 @@ display(figure)
 #
 # ## Where the gains come from
 #
-# A mean over all problems hides who gained. We split the test problems by what the *base model* could do in its tries:
-# solve it never, rarely, or often. Each bar says what one class adds to the whole difference.
+# A mean over all problems hides who gained. We split the test problems by the *base model's* successes in 64 tries:
+# *never* is none, *rarely* is up to 1/16 of the tries (one to four), *often* is five or more. Each bar says what one
+# class adds to the whole difference.
 #
 # > **Predict.** HDPO works on cliffs. So the gain must come from problems that the base never solves. In both regimes?
 
@@ -177,9 +178,12 @@ display(figure)
 # %%
 for name, found in results.items():
     (change,) = compare(found.contrasts("test", "pass@8", [{"grpo": 1.0, "base": -1.0}], "base often"))
-    print(f"{name}: GRPO less base model, on what the base often solves: {signed(100 * change.value)} points of pass@8")
+    lost = f"{signed(100 * change.value)} points of pass@8 of these problems"
+    print(f"{name}: GRPO minus base model, on what the base often solves: {lost}")
 
 # %% [markdown]
+# It has, in both regimes. So a brake has something to save. On unlucky cliffs that is most of what HDPO gains.
+#
 # ## Are cliffs opened?
 #
 # The hardest question has a plain measure. Take the test problems that the base model never solved. How many does the
@@ -194,11 +198,15 @@ for name, frame in arms.items():
 opened.rename_axis("share of never solved problems that are solved after training")
 
 # %% [markdown]
+# On true cliffs HDPO opens most of them from λ = 0.1 on, and GRPO almost none. On unlucky cliffs GRPO alone does about
+# as well as HDPO at the paper's λ. Much of the share there is no learning at all: these problems were chosen because
+# the base failed 64 times, and some of them have a success in the next 64 tries.
+#
 # ## Two signatures, and the paper's own
 #
 # Opened cliffs raise everything: greedy accuracy and pass@8 together. A brake trades: more breadth, less sharpness. So
-# the *pair* of signs tells which of the two you look at, even where the differences are small. The last row holds the
-# paper's reported differences, mean of its two tables.
+# the *pair* of signs is a clue to which of the two you look at. The last row holds the paper's reported differences,
+# mean of its two tables.
 
 # %%
 reported, rows = reported_scores(), {}
@@ -224,9 +232,10 @@ Markdown(
 
 # %% [markdown]
 # A sign is a hint only, where its difference is within the noise (see below). But on true cliffs greedy accuracy
-# clearly rises with pass@8. In the paper it falls. So one reading of the paper is that its gains
-# are not opened cliffs but a regulariser's, as where cliffs are unlucky. It is a reading, not a proof: this is a toy
-# model on number puzzles, and only experiments at the paper's size can tell.
+# clearly rises with pass@8. In the paper it falls. So the paper's gains may be those of a brake, not of opened cliffs.
+# This is a reading, not a proof, for three reasons. The clear match is at λ = 1, not at the paper's 0.1, and even there
+# the fall of greedy accuracy is small. The paper reports the best score over training, this study the final one. And
+# this is a toy model on number puzzles: only experiments at the paper's size can tell.
 #
 # ## How sure is it?
 #
@@ -243,12 +252,25 @@ seen.groupby(["regime", "metric"], sort=False)[["tested", "seen"]].sum()
 # *Tested* counts differences with two seeds or more. What is not seen is not shown to be zero: each claim's verdict
 # says how large an effect could have hidden.
 #
+# The verdicts below are milder than this table. Each asks one question that was fixed before, often of a mean over
+# several runs, and its interval has no Holm correction. So a claim may be *reproduced* although none of its single
+# differences is *seen*. Trust it less than one that is both.
+#
 # ## The verdicts
 #
-# Every claim of the paper got a rule before the runs (`hdpo/paper/claims.yaml`). *Reproduced*: the interval excludes 0
-# on the claimed side, in every part. *No difference seen*: it holds 0, and the study would have found an effect of
-# interest. *Smaller than this study can see*: it holds 0, and the study is too small to say. *Undecided*: not enough
-# seeds yet.
+# Every claim of the paper got a rule before the runs (`hdpo/paper/claims.yaml`). The rule gives one of these verdicts:
+#
+# | verdict | meaning |
+# |---|---|
+# | reproduced | the 95 % interval lies on the claimed side of 0, and every part has the claimed sign |
+# | mixed | the interval does, but a part does not (for cost: the slope is right, the fit is not) |
+# | opposite sign | the interval lies on the other side of 0 |
+# | no difference seen | it holds 0, and the study would have found an effect of interest |
+# | smaller than this study can see | it holds 0, and the study is too small to say |
+# | contradicted | a check of the theory fails, or a claimed “no change” is clearly a change |
+# | undecided | the rule cannot say: no interval yet, or an interval across the margin of “no change” |
+#
+# A claim that nothing changes is *reproduced* if its 90 % interval lies within a margin, here ± 1 point.
 #
 # > **Predict.** Which of the paper's claims survive in both regimes?
 
@@ -296,7 +318,7 @@ print(f"{signed(100 * found.value)} points [{low}, {high}], {len(found.seeds)} s
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Compute one difference from raw outcomes: pass@1 of HDPO (drifting, $\lambda$ = 0.1) less GRPO's, true cliffs,
+# **1.** Compute one difference from raw outcomes: pass@1 of HDPO (drifting, $\lambda$ = 0.1) minus GRPO's, true cliffs,
 # seed by seed. `results["true cliffs"].final[run, seed].samples` holds 0 or 1 for each problem and try.
 #
 # <details><summary>Solution</summary>
@@ -319,6 +341,7 @@ print(f"{signed(100 * found.value)} points [{low}, {high}], {len(found.seeds)} s
 # Easy problems are easy for both runs. In a difference of pairs that common part cancels.
 #
 # ```python
+# final = results["true cliffs"].final
 # seed = next(seed for run, seed in final if run == "hdpo-drifting-0.1")
 # a, b = final["hdpo-drifting-0.1", seed].greedy, final["grpo", seed].greedy
 # n = len(a)
@@ -344,17 +367,19 @@ print(f"{signed(100 * found.value)} points [{low}, {high}], {len(found.seeds)} s
 #
 # </details>
 #
-# **4.** A colleague reports the *mean* gain of the four paper's arms and calls it “HDPO's effect”. What is lost?
+# **4.** Claims 1a and 1b rest on the *mean* gain of the paper's four HDPO runs. Would you call it “HDPO's effect”? What
+# is lost?
 #
 # <details><summary>Solution</summary>
 #
-# The dose. On true cliffs λ = 0.01 and λ = 0.1 differ by far more than the teachers do, and the mean of a weak and a
-# strong dose is the effect of neither. The first figure shows the doses apart.
+# The dose is lost. On true cliffs λ = 0.01 and λ = 0.1 differ by far more than the teachers do, and the mean of a weak
+# and a strong dose is the effect of neither. The first figure shows the doses apart. The claims use the mean because
+# the paper says “consistently”, which the kit reads as over teachers and λ. They ask for the sign of each run as well.
 #
 # </details>
 #
 # ## What to take along
 #
 # - Ask of every gain: on *which* problems? The same number can mean opened cliffs or a brake.
-# - The pair of signs, greedy and pass@8, tells the two apart.
+# - The pair of signs, greedy and pass@8, is a clue to which of the two it is. The split by problems decides.
 # - A verdict needs a rule that was fixed before, and an interval that covers seeds.

@@ -14,7 +14,8 @@
 # %% [markdown]
 # # Lesson 5. Reading the paper
 #
-# *About 30 minutes, with a pencil. You need no GPU to check a paper; often its own tables are enough.*
+# *About 30 minutes to read, an hour if you write the code, with a pencil. You need no GPU to check a paper; often its
+# own tables are enough.*
 #
 # The paper reports its results in two small tables. You audit them: what do the numbers themselves support, and under
 # which assumptions? This is not fault-finding. A good paper gives enough to be checked, and this one does.
@@ -35,7 +36,7 @@ from hdpo.claims.reported import reported_hyperparameters, reported_scores
 from hdpo.render.runs import run_label
 from hdpo.render.style import PALETTE, log_ticks, use_style
 from hdpo.stats.power import required_problems_for_shares
-from hdpo.stats.proportions import difference_se
+from hdpo.stats.proportions import correlation_needed, difference_se
 
 use_style()
 paper = reported_scores()  # the paper's Tables 1 and 3, as it prints them
@@ -73,8 +74,9 @@ entries = paper[METRICS].to_numpy().ravel()
 # print("all entries fit n =", whole)
 # ```
 #
-# So the numbers do confirm it, and they say more. An average of several samples per problem would lie on a finer grid.
-# So pass@8 was “any of 8 draws is right”, with 8 draws, not the smoother estimate from more samples.
+# So the numbers do confirm it. (4,096 fits because it is twice 2,048.) They say more. An average of several samples per
+# problem would lie on a finer grid. So pass@8 was “any of 8 draws is right”, with 8 draws, not the smoother estimate
+# from more samples.
 #
 # </details>
 #
@@ -92,7 +94,7 @@ for claim in load_claims():
 # > both. Will one reading give both ends?
 
 # %%
-# your code: pass@4 of every HDPO run less GRPO's, in points and in per cent, for each table
+# your code: pass@4 of every HDPO run minus GRPO's, in points and in per cent, for each table
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -128,6 +130,9 @@ for claim in load_claims():
 #     print(f"{metric}: {above} of {len(gains)} above GRPO, {below} below")
 # ```
 #
+# For pass@4 “consistently” holds: 8 of 8. For pass@8 it does not: one difference in each table is negative, both at
+# λ = 0.01. The abstract's range, +0.4 to +1.7, leaves them out. At λ = 0.1 all four are positive.
+#
 # </details>
 #
 # ## 4. Could it be luck in the problems?
@@ -161,21 +166,19 @@ axis.set_title(f"{beyond} of {len(gains)} gains lie beyond their unpaired error"
 display(figure)
 
 # %% [markdown]
-# The bars are 95 % intervals under the most pessimistic assumption. Now be fair to the paper: the problems were the
-# same.
+# The bars are 95 % intervals for two unrelated runs. Now be fair to the paper: the problems were the same.
 #
 # > **Your turn.** How strongly must the outcomes of the two runs correlate over problems for the largest gain to be
-# > significant? `correlation_needed(first, second, n)` tells. Is that plausible?
+# > significant? `correlation_needed(first, second, n)` tells, from the two scores. Is that plausible?
 
 # %%
+print(correlation_needed.__doc__)
 # your code
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# from hdpo.stats.proportions import correlation_needed
-#
 # top = gains.loc[gains["gain"].idxmax()]
 # needed = correlation_needed(top["pass_at_8_grpo"], top["pass_at_8"], 2048)
 # print(f"{run_label(top['run'])}, Table {top['table']}: {100 * top['gain']:+.2f} points")
@@ -213,8 +216,8 @@ display(figure)
 #           ", ".join(f"{run.removeprefix('hdpo-')} {gain:+.2f}" for run, gain in mean_gains.items()))
 # ```
 #
-# At λ = 0.1 the fall of greedy accuracy and the rise of pass@8 are several times the scatter. At λ = 0.01 most
-# differences are within it, and pass@4 is not far beyond. Two runs with the same seed are a thin basis. But on this
+# At λ = 0.1 the fall of greedy accuracy and the rise of pass@8 are several times the scatter. At λ = 0.01 greedy
+# accuracy and pass@8 stay within it; pass@4 goes beyond. Two runs with the same seed are a thin basis. But on this
 # evidence λ = 0.1 does something, and what it does is a *trade*.
 #
 # </details>
@@ -342,8 +345,8 @@ settings[settings["source"].isin(["not stated", "[base]"])][["hyperparameter", "
 #
 # ## Try it
 #
-# How many problems would show a gain from `a` to `b` with 80 % power, if one run of each method were enough? `ρ` is the
-# correlation of the two runs' outcomes.
+# How many problems are needed so that a true gain from `a` to `b` is found in four of five studies (80 % *power*)?
+# Assume that training itself adds no luck. `ρ` is the correlation of the two runs' outcomes.
 
 # %%
 largest = gains.loc[gains["gain"].idxmax()]
