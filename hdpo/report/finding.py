@@ -136,8 +136,10 @@ def finding_figure(effects: pd.DataFrame) -> Figure:
         axis.set_title(sentence_case(name), fontsize="medium")
     axes[0][0].set_ylabel("points above GRPO")
     state(figure, headline(whole))
-    marks = {"color": "black", "marker": "o", "ms": 4, "lw": 1.1}
-    drifting, frozen = (plt.Line2D([], [], ls=style, label=f"{name} teacher", **marks) for name, style, _ in TEACHERS)
+    drifting, frozen = (
+        plt.Line2D([], [], color="black", marker="o", ms=4, lw=1.1, ls=style, label=f"{name} teacher")
+        for name, style, _ in TEACHERS
+    )
     frozen.set_markerfacecolor("white")
     key(figure, [drifting, frozen, plt.Line2D([], [], color="black", marker="|", ms=9, ls="", label="95 % interval")])
     last = drawn[drawn["regime"] == panels[-1]].groupby("metric")["diff"].last()

@@ -128,7 +128,9 @@ def conversion_in_words(name: str, results: Results) -> str:
 
 def scale_in_words(results: dict[str, Results]) -> str:
     """What the points are points of: pass@k of GRPO and of the base model, and the number of test problems."""
-    own, base, problems = [], [], 0
+    own: list[str] = []
+    base: list[str] = []
+    problems = 0
     for name, found in results.items():
         metric = f"pass@{max(found.study.evaluate.ks)}"
         for parts, run in ((own, BASELINE), (base, BASE_RUN)):
