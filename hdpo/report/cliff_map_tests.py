@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from hdpo.claims.reported import COLUMNS as REPORTED_AS
 from hdpo.claims.reported import PROBLEMS, reported_scores
 from hdpo.claims.results import BASELINE, Contrast, Results, compare
-from hdpo.render.formats import metric_label, signed
+from hdpo.render.formats import listed, metric_label, signed
 from hdpo.render.runs import parse_run, run_label
 from hdpo.report.cliff_map_rows import METRICS, depth_of
 from hdpo.stats.proportions import difference_se
@@ -116,9 +116,7 @@ def paper_lines(frame: pd.DataFrame) -> list[str]:
             fits[metric] = sorted(part.index[(part["diff"] - (own - grpo)).abs() <= 1.96 * error])
             said.append(f"{signed(100 * (own - grpo))} points of {metric_label(metric)}")
         places = [f"in {metric_label(metric)} {_depths(depths)}" for metric, depths in fits.items()]
-        lines.append(
-            f"The paper's {run_label(run)} reports {' and '.join(said)}. Our cells agree {' and '.join(places)}."
-        )
+        lines.append(f"The paper's {run_label(run)} reports {listed(said)}. Our cells agree {listed(places)}.")
     return lines
 
 

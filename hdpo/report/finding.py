@@ -156,8 +156,8 @@ def headline(whole: pd.DataFrame) -> str:
         f"{name} {signed(means[name, 'pass@8'])} pass@8, {signed(means[name, 'greedy'])} greedy"
         for name in dict.fromkeys(at["regime"])
     ]
-    parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts]
-    return "HDPO at λ = 0.1, points above GRPO: " + "; ".join(parts)
+    unbroken = "; ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    return f"HDPO at λ = 0.1, points above GRPO: {unbroken}"
 
 
 def _reported(runs: Sequence[str]) -> pd.DataFrame:

@@ -111,13 +111,14 @@ def conversion_in_words(name: str, results: Results) -> str:
     base, tries = results.final.get((BASE_RUN, 0)), results.study.evaluate.conversion_samples
     if base is None or tries is None:
         return ""
-    label, runs = led_by(results.runs)
     size = int(base.difficulty.max())
     hardest = base.difficulty == size
-    found = compare(
-        results.contrasts("test", "conversion", [{BASELINE: 1.0}, {run: 1 / len(runs) for run in runs}], f"size {size}")
-    )
-    if base.hits[hardest].any() or None in found:
+    if base.hits[hardest].any():
+        return ""
+    label, runs = led_by(results.runs)
+    weights = [{BASELINE: 1.0}, {run: 1 / len(runs) for run in runs}]
+    found = compare(results.contrasts("test", "conversion", weights, f"size {size}"))
+    if None in found:
         return ""
     grpo, hdpo = (f"{100 * part.value:.1f} %" for part in found if part)
     return (
