@@ -129,9 +129,10 @@ def assert_gradients(trainer: Trainer, found: dict[str, Tensor], loss: Tensor) -
     names, weights = zip(*trainer.policy.named_parameters(), strict=True)
     expected = dict(zip(names, torch.autograd.grad(loss, weights), strict=True))
     assert found.keys() == expected.keys()
-    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
-    for name in expected:
-        assert torch.allclose(found[name], expected[name], rtol=1e-3, atol=1e-6), name
+    largest = max(float(gradient.abs().max()) for gradient in expected.values())
+    assert largest > 1e-3
+    for name in expected:  # float32 sums differ between processors by some units of the largest gradient's last place
+        assert torch.allclose(found[name], expected[name], rtol=1e-3, atol=max(1e-6, 1e-5 * largest)), name
 
 
 def assert_same_bits(
