@@ -37,7 +37,9 @@ CONTROLS = $(sort $(wildcard config/controls/*.yaml))
 BENCH = $(sort $(wildcard config/bench/*.yaml))
 
 reproduce: $(VENV)/installed
-	for study in $(STUDIES); do $(SNAKEMAKE) repeats check --config study=config/$$study.yaml published=1 || exit; done
+	for study in $(STUDIES); do \
+	  $(SNAKEMAKE) repeats check tables figures gains statistics --config study=config/$$study.yaml published=1 || exit; \
+	done
 	$(BIN)/hdpo finding $(STUDIES:%=config/%.yaml) --published
 	for study in $(STUDIES); do $(SNAKEMAKE) all --config study=config/$$study.yaml published=1 || exit; done
 

@@ -206,6 +206,7 @@ rule summary:
         f"{ROOT}/summary.csv",
     log:
         f"{ROOT}/logs/summary.log",
+    priority: 2  # what the long ones below wait for
     params:
         published=FLAG,
         hash=study.identity,

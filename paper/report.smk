@@ -103,6 +103,7 @@ rule theory:
         f"{ROOT}/logs/theory.log",
     benchmark:
         f"{ROOT}/benchmarks/theory.tsv"
+    priority: 2  # before the many short ones: no core waits for it at the end
     params:
         hash=study.base_hash,
         code=code_hash("hdpo.theory.checks"),
@@ -143,6 +144,7 @@ rule statistics:
         f"{ROOT}/statistics_claims.csv",
     log:
         f"{ROOT}/logs/statistics.log",
+    priority: 2
     params:
         published=FLAG,
         code=code_hash("hdpo.report.statistics"),
@@ -164,6 +166,7 @@ rule check:
         f"{ROOT}/verdicts.md",
     log:
         f"{ROOT}/logs/check.log",
+    priority: 2
     params:
         published=FLAG,
         code=code_hash("hdpo.claims.check"),

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from hdpo.theory.bandit import make_bandit
-from hdpo.theory.divergences import kl_between_logits, require_logit_pair, require_positive
+from hdpo.theory.divergences import kl_between_logits, log_softmax, require_logit_pair, require_positive
 from hdpo.theory.statements import EXACT, SEARCH, row
 
 MODEL_QUESTION = "prop-1.wording.base"  # an open question to the data, not a theorem
@@ -76,11 +76,17 @@ def adversarial_logits(n_arms: int, logit_range: float, rng: np.random.Generator
     def unpack(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return point[:n_arms], logit_range * (1 + np.sin(point[n_arms:])) / 2
 
-    def loss(point: np.ndarray) -> float:
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        """−KL / r² and its gradient: ∂KL/∂δ = Q − P, and ∂KL/∂z = Q − P − P (δ − E_P δ)."""
         logits, shift = unpack(point)
-        return -float(kl_between_logits(logits, logits + shift)) / logit_range**2
+        policy, other = np.exp(log_softmax(logits)), np.exp(log_softmax(logits + shift))
+        by_shift = (other - policy) * logit_range * np.cos(point[n_arms:]) / 2
+        by_logits = other - policy - policy * (shift - policy @ shift)
+        gradient = np.concatenate([by_logits, by_shift])
+        return -float(kl_between_logits(logits, logits + shift)) / logit_range**2, -gradient / logit_range**2
 
-    found = [minimize(loss, start, method="BFGS", options={"gtol": 1e-8}) for start in rng.normal(size=(4, 2 * n_arms))]
+    starts = rng.normal(size=(4, 2 * n_arms))
+    found = [minimize(loss, start, method="BFGS", jac=True, options={"gtol": 1e-8}) for start in starts]
     return unpack(min(found, key=lambda result: result.fun).x)
 
 
