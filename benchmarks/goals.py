@@ -96,8 +96,9 @@ def _first_step(startup: Result) -> Finding:
     return f"{startup['rows'][1]['seconds']:.1f} s", startup["rows"][1]["seconds"] < 6
 
 
-def _reproduce(whole: Result) -> Finding:
-    return f"{whole['wall_s'] / 60:.1f} min on {whole['cores']} cores", whole["wall_s"] < 480
+def _workflow(whole: Result) -> Finding:
+    runs = next(row["jobs"] for row in whole["rows"] if row["stage"] == "train")
+    return f"{whole['wall_s'] / 60:.1f} min on {whole['cores']} cores, {runs} runs", whole["wall_s"] < 480
 
 
 GOALS: tuple[tuple[str, str, str, Callable[[Result], Finding]], ...] = (
@@ -115,7 +116,7 @@ GOALS: tuple[tuple[str, str, str, Callable[[Result], Finding]], ...] = (
     ),
     ("the same against response length", "≤ 1", "growth", _exponents("response length")),
     ("Snakemake's dry run with 1,000 runs", "< 20 s", "growth", _sweep),
-    ("make reproduce", "< 8 min", "whole", _reproduce),
+    ("the first round's study, from training to the report", "< 8 min", "whole", _workflow),
     ("hdpo --help", "< 0.5 s", "startup", _help),
     ("start of hdpo train to the end of its first step", "< 6 s", "startup", _first_step),
 )

@@ -169,7 +169,7 @@ def whole_section(whole: Result) -> list[str]:
         for row in whole["rows"]
     ]
     title = (
-        f"make reproduce: {whole['wall_s']:.0f} s on {whole['cores']} cores; these jobs leave"
+        f"The whole workflow: {whole['wall_s']:.0f} s on {whole['cores']} cores; these jobs leave"
         f" {whole['other_s']:.0f} s of them to others."
     )
     return [_table(title, rows)]

@@ -15,7 +15,7 @@ LAST = ("report.pdf", "summary.html")  # what the workflow makes last
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Wall time of the last `make reproduce`, split by stage; it must have run in one go."""
+    """Wall time of the last `snakemake --cores all`, split by stage; it must have run in one go."""
     return read(load_study(STUDY), cores=os.cpu_count() or 1)
 
 
@@ -32,7 +32,7 @@ def read(study: Study, cores: int) -> dict[str, Any]:
     ends = [study.root / name for name in LAST]
     jobs = job_costs(study)
     if not len(jobs) or not all(path.is_file() for path in ends):
-        raise UserError(f"{study.root}: no finished workflow with benchmark files; run `make reproduce` first")
+        raise UserError(f"{study.root}: no finished workflow with benchmark files; run `snakemake --cores all` first")
     starts = [
         path.stat().st_mtime - seconds
         for job, seconds in zip(jobs["job"], jobs["seconds"], strict=True)
@@ -42,7 +42,7 @@ def read(study: Study, cores: int) -> dict[str, Any]:
     busy = float(jobs["seconds"].sum())
     if busy > wall * cores:
         raise UserError(
-            f"{study.root}/benchmarks: not of one run here in one go; run `make reproduce` from scratch first"
+            f"{study.root}/benchmarks: not of one run here in one go; run `snakemake --cores all` from scratch first"
         )
     return {
         "study": study.name,

@@ -155,7 +155,7 @@ def test_alternating_rotates_and_turns_around_the_order_and_keeps_each_round():
 
 def test_the_wall_time_of_a_finished_workflow(make_study):
     study = make_study()
-    with pytest.raises(UserError, match="run `make reproduce` first"):
+    with pytest.raises(UserError, match="run `snakemake --cores all` first"):
         whole.read(study, cores=2)
     (study.root / "benchmarks").mkdir(parents=True)
     # Two jobs of 30 s side by side until second 1030, one of 20 s until 1050, the page at 1060.

@@ -73,7 +73,7 @@ def test_the_report_says_which_goals_are_met_and_what_was_not_run(tmp_path):
         "exponent against rollouts per prompt, attention apart": "yes",
         "the same against response length": "no",
         "Snakemake's dry run with 1,000 runs": "yes",
-        "make reproduce": "—",
+        "the first round's study, from training to the report": "—",
         "hdpo --help": "yes",
         "start of hdpo train to the end of its first step": "no",
     }
