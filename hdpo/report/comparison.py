@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hdpo.claims.reader import Counted
 from hdpo.claims.registration import regime, remarks
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
@@ -14,7 +15,8 @@ from hdpo.render.runs import run_label
 from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
-from hdpo.report.comparison_figure import LONGER, comparison_figure, learns_from
+from hdpo.report.comparison_curves import curve_rows, curves_figure
+from hdpo.report.comparison_figure import GRPO_LONGER, comparison_figure, front_figure, learns_from
 from hdpo.report.gains import starred
 from hdpo.report.gains_figure import CLASSES
 from hdpo.stats.power import holm
@@ -26,6 +28,7 @@ OUTCOMES = {  # label: metric, subset of the test problems
     "pass@1": ("pass@1", None),
     "pass@4": ("pass@4", None),
     "pass@8": ("pass@8", None),
+    "pass@64": ("pass@64", None),  # where so many samples are drawn
     "conversion": ("conversion", CLASSES[0]),  # of problems that the base model never solves
     "greedy, base often": ("greedy", CLASSES[-1]),  # harm to what the base model could do
 }
@@ -36,12 +39,15 @@ COSTS = {  # of a run, beside GRPO's
     "backward": ("tokens.backward",),
     "seconds": ("seconds.total",),
 }
+SAMPLED = ("length", "entropy")  # of a test sample: in tokens, and in nats per token
+RATIOS = (*COSTS, *SAMPLED)  # to GRPO's
 RESAMPLES = 4000
-GRPO_LONGER = f"{BASELINE}+{LONGER}"
 
 
 def write_comparison(studies: Sequence[Study], out: Path = Path("results/comparison")) -> Path:
-    """Write comparison.md, .json, .csv (differences), costs.csv, ranks.csv, and the figure as PNG and PDF.
+    """Write comparison.md, .json, .csv (differences), costs.csv, ranks.csv, curves.csv, and figures as PNG and PDF.
+
+    The figures: `comparison` with all intervals, `front` of coverage against accuracy, and `curves` of training.
 
     Of two studies of one regime, the second holds GRPO with other steps, which stands among the first one's methods.
 
@@ -57,7 +63,8 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
     gains["p_holm"] = holm(gains["p"].to_numpy())
     costs = pd.concat([cost_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
     ranks = pd.concat([rank_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
-    for name, frame in (("comparison", gains), ("costs", costs), ("ranks", ranks)):
+    curves = pd.concat([curve_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
+    for name, frame in (("comparison", gains), ("costs", costs), ("ranks", ranks), ("curves", curves)):
         write_text(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6f"))
     tables = []
     for name in results:
@@ -65,6 +72,8 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
         tables.append(_table(name, *of_regime))
     lines = remarks([*results.values(), *longer.values()])
     save_figure(comparison_figure(gains, costs, list(results)), out / "comparison")
+    save_figure(front_figure(gains, costs, list(results)), out / "front")
+    save_figure(curves_figure(curves, list(results)), out / "curves")
     write_document(
         out / "comparison", Document("Methods for cliffs, side by side", (Section("", lines, tuple(tables)),))
     )
@@ -78,6 +87,8 @@ def gain_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
     """
     runs, rows = [run for run in results.runs if run != BASELINE], []
     for label, (metric, subset) in OUTCOMES.items():
+        if metric == "pass@64" and results.study.evaluate.test_samples < 64:
+            continue
         differences = dict(zip(runs, results.differences("test", metric, runs, subset), strict=True))
         if longer is not None:
             differences[GRPO_LONGER] = _longer(results, longer, metric, subset)
@@ -109,29 +120,28 @@ def cost_rows(results: Results, longer: Results | None = None) -> pd.DataFrame:
     """What a run costs beside GRPO of the same seeds, one row per run: ratios of tokens and seconds of all its steps.
 
     Tokens generated; passed forward through the network, prompts included; passed backward. Records of earlier
-    versions lack the last two: nan.
+    versions lack the last two: nan. Then the ratios of a test sample's length and of a token's entropy.
     """
     rows, totals = [], {}
     made = [(run, run, results) for run in results.runs] + ([(GRPO_LONGER, BASELINE, longer)] if longer else [])
     for name, run, found in made:
         frames = {seed: found.reader.metrics(run, seed) for seed in found.seeds(run)}
-        totals[name] = {seed: _totals(frame) for seed, frame in frames.items() if frame is not None}
+        totals[name] = {
+            seed: _totals(frame, found.final.get((run, seed))) for seed, frame in frames.items() if frame is not None
+        }
     for run, by_seed in totals.items():
         shared = sorted(set(by_seed) & set(totals.get(BASELINE, {})))
         if shared:
             own, base = (np.sum([of[seed] for seed in shared], axis=0) for of in (by_seed, totals[BASELINE]))
-            rows.append({"run": run, "seeds": len(shared)} | dict(zip(COSTS, (own / base).tolist(), strict=True)))
-    return pd.DataFrame(rows, columns=["run", "seeds", *COSTS])
+            rows.append({"run": run, "seeds": len(shared)} | dict(zip(RATIOS, (own / base).tolist(), strict=True)))
+    return pd.DataFrame(rows, columns=["run", "seeds", *RATIOS])
 
 
-def _totals(frame: pd.DataFrame) -> np.ndarray:
-    """Sums over the steps of a run, in the order of `COSTS`; nan where a column is missing."""
-    return np.array(
-        [
-            sum(float(frame.get(name, pd.Series([np.nan])).sum(skipna=False)) for name in names)
-            for names in COSTS.values()
-        ]
-    )
+def _totals(frame: pd.DataFrame, final: Counted | None) -> np.ndarray:
+    """Sums over the steps of a run and means over its test samples, in the order of `RATIOS`; nan where unknown."""
+    unknown = pd.Series([np.nan])
+    sums = [sum(float(frame.get(name, unknown).sum(skipna=False)) for name in names) for names in COSTS.values()]
+    return np.array([*sums, *(float(final.details[name].mean()) if final else np.nan for name in SAMPLED)])
 
 
 def rank_rows(results: Results) -> pd.DataFrame:
@@ -163,8 +173,9 @@ def _table(name: str, gains: pd.DataFrame, costs: pd.DataFrame, ranks: pd.DataFr
     """One regime: methods down, outcomes across, then costs and the chance of being best in pass@8."""
     wide = gains.assign(cell=starred(gains))
     wide = wide.pivot_table(index="run", columns="outcome", values="cell", aggfunc="first", sort=False)
-    wide = wide.reindex(columns=list(OUTCOMES)).fillna("—").rename(columns=metric_label)
-    for cost in COSTS:
+    known = [label for label in OUTCOMES if label in wide or label != "pass@64"]
+    wide = wide.reindex(columns=known).astype(object).fillna("—").rename(columns=metric_label)
+    for cost in RATIOS:
         ratio = costs.set_index("run")[cost].reindex(wide.index)
         wide[cost] = [number(value, ".2f") for value in ratio]
     best = ranks[ranks["outcome"] == "pass@8"].set_index("run")["best"].reindex(wide.index)

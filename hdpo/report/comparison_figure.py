@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hdpo.render.formats import signed
-from hdpo.render.labels import NOTHING, darker, key, state
-from hdpo.render.runs import run_label
+from hdpo.render.labels import NOTHING, darker, key, name_ends, state
+from hdpo.render.runs import BASELINE, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, use_style
 from hdpo.study.registry import parse_run
 
@@ -18,6 +18,7 @@ COLORS = {
 }
 
 LONGER = "longer"  # setting in the name of a row that is GRPO with other steps, and no run
+GRPO_LONGER = f"{BASELINE}+{LONGER}"
 METRICS = ("pass@8", "greedy")
 PANELS = {f"{metric} − GRPO's": ("points", 0) for metric in METRICS} | {"tokens": ("× GRPO's", 1)}
 
@@ -85,3 +86,37 @@ def _message(gains: pd.DataFrame, regimes: list[str]) -> str:
         if len(part):
             parts.append(f"{name} {signed(100 * part.max())} points ({run_label(str(part.idxmax()))})")
     return f"Most pass@8 beyond GRPO: {'; '.join(parts)}" if parts else NOTHING
+
+
+def front_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
+    """Coverage gained on GRPO against accuracy gained, a panel per regime; the area of a mark is the tokens generated.
+
+    Named are the methods that no other one beats in both, and HDPO. Each panel has its own scale.
+    """
+    use_style()
+    figure, axes = plt.subplots(1, max(1, len(regimes)), figsize=(PAGE_WIDTH, 3.1), squeeze=False)
+    names = {}
+    for axis, name in zip(axes[0], regimes, strict=False):
+        part = gains[gains["regime"] == name].pivot_table(index="run", columns="outcome", values="diff", sort=False)
+        part = 100 * part.reindex(columns=[*METRICS]).dropna()
+        spent = costs[costs["regime"] == name].set_index("run")["generated"].reindex(part.index).fillna(1)
+        for run, (coverage, accuracy) in zip(part.index, part.to_numpy(), strict=True):
+            axis.scatter(accuracy, coverage, s=22 * spent[run], color=color_of(run), alpha=0.75, lw=0)
+        axis.plot(0, 0, "x", color=PALETTE["black"], ms=5)
+        for line in (axis.axhline, axis.axvline):
+            line(0, color=PALETTE["black"], lw=0.9)
+        named = [run for run in part.index if unbeaten(part, run) or run.startswith("hdpo-")]
+        names[axis] = [(run_label(run), float(part.loc[run, "pass@8"]), color_of(run)) for run in named]
+        axis.set_title(name)
+        axis.set_xlabel("greedy accuracy − GRPO's, points")
+    axes[0][0].set_ylabel("pass@8 − GRPO's, points")
+    handles = [plt.Line2D([], [], label=label, ls="none", marker="o", color=color) for label, color in COLORS.items()]
+    key(figure, handles, ncols=4)
+    state(figure, _message(gains, regimes))
+    name_ends(names)
+    return figure
+
+
+def unbeaten(part: pd.DataFrame, run: str) -> bool:
+    """Whether no other method is better in every column."""
+    return not (part > part.loc[run]).all(axis=1).any()

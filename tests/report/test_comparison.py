@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from hdpo.claims.results import Results
-from hdpo.report.comparison import COSTS, GRPO_LONGER, OUTCOMES, cost_rows, gain_rows, rank_rows, write_comparison
+from hdpo.report.comparison import OUTCOMES, RATIOS, cost_rows, gain_rows, rank_rows, write_comparison
+from hdpo.report.comparison_curves import TOKENS, curve_rows, spent
+from hdpo.report.comparison_figure import GRPO_LONGER, unbeaten
 from hdpo.report.tuning import tuning_frame, write_tuning
 from hdpo.system.errors import UserError
 from helpers.synthetic import CHANGES, make_results, make_study, write_final, write_metrics
@@ -22,7 +24,7 @@ def test_gains_are_paired_differences(results):
     scores = results.scores("test", "pass@8")
     by_seed = [np.mean(scores["hdpo-drifting-1"][seed] - scores["grpo"][seed]) for seed in (1, 2, 3)]
     assert found.loc[("hdpo-drifting-1", "pass@8"), "diff"] == pytest.approx(np.mean(by_seed))
-    assert set(found.index.get_level_values("outcome")) == set(OUTCOMES)
+    assert set(found.index.get_level_values("outcome")) == set(OUTCOMES) - {"pass@64"}  # of 16 samples
     assert "grpo" not in found.index.get_level_values("run")
     assert found.loc[("hdpo-frozen-1", "greedy"), "seeds"] == 2
 
@@ -35,7 +37,7 @@ def test_costs_are_ratios_of_whole_runs_on_the_same_seeds(results):
     steps = sum(map(len, metrics))
     assert found.loc["hdpo-frozen-1", "generated"] == pytest.approx(1 + privileged / (1000 * steps))
     assert found[["forward", "backward"]].isna().all(axis=None)  # not in the records of earlier versions
-    assert list(found.columns) == ["seeds", *COSTS]
+    assert list(found.columns) == ["seeds", *RATIOS]
 
 
 def test_grpo_with_other_steps_is_a_row_among_the_methods(results, tmp_path):
@@ -65,11 +67,29 @@ def test_the_chance_of_being_best_adds_up_and_follows_the_effect(results):
     assert pass8.idxmax() == "hdpo-drifting-1" and pass8["grpo"] == 0
 
 
+def test_curves_hold_means_over_seeds_and_all_tokens_until_then(results):
+    found = curve_rows(results).set_index(["run", "step"])
+    scores = [results.training["hdpo-frozen-1", seed]["validation"].means("pass@8")[1] for seed in (1, 3)]
+    assert found.loc[("hdpo-frozen-1", 20), "pass@8"] == pytest.approx(np.mean(scores))
+    later = found[found.index.get_level_values("step") > 0]
+    assert later["tokens"].isna().all()  # records of earlier versions do not hold all of them
+    assert found.loc[("grpo", 0), "tokens"] == 0
+    columns = {name: [number] * 4 for name, number in zip(TOKENS, (1, 10, 100, 1000), strict=True)}
+    frame = pd.DataFrame({"step": [0, 1, 2, 3]} | columns)
+    assert spent(frame, np.array([1, 4])).tolist() == [1111, 4444]
+
+
+def test_the_front_names_what_no_method_beats_in_both():
+    part = pd.DataFrame({"pass@8": [3.0, 1.0, 2.0], "greedy": [1.0, 2.0, 0.5]}, index=["a", "b", "c"])
+    assert [unbeaten(part, run) for run in part.index] == [True, True, False]
+
+
 def test_everything_is_written_twice_alike(results):
     out = write_comparison([results.study]).parent
     before = {path: path.read_bytes() for path in sorted(out.iterdir())}
-    tables, figure = ("comparison.csv", "costs.csv", "ranks.csv", "comparison.json", "comparison.md"), ("pdf", "png")
-    assert {path.name for path in before} == {*tables, *(f"comparison.{kind}" for kind in figure)}
+    tables = {"comparison.csv", "costs.csv", "ranks.csv", "curves.csv", "comparison.json", "comparison.md"}
+    figures = {f"{name}.{kind}" for name in ("comparison", "front", "curves") for kind in ("pdf", "png")}
+    assert {path.name for path in before} == tables | figures
     write_comparison([results.study])
     assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before
     assert "hinted rollouts" in (out / "comparison.md").read_text(encoding="utf-8")
