@@ -14,9 +14,11 @@ from hdpo.claims.reported import COLUMNS, reported_hyperparameters, reported_sco
 from hdpo.cli.parser import build_parser
 from hdpo.methods.hdpo import HDPO
 from hdpo.render.formats import sentence_case
+from hdpo.render.runs import run_label
 from hdpo.render.table import markdown_text
 from hdpo.report.job_costs import makespan
-from hdpo.study.study import load_study
+from hdpo.stats.power import minimal_effect
+from hdpo.study.study import BASE_RUN, load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results/reference"
@@ -34,6 +36,7 @@ def facts(names: dict[str, str], verdicts: Verdicts) -> dict[str, str]:
         "counts": counts(verdicts),
         "predictions": predictions(verdicts),
         "departures": departures(list(names.values())),
+        "power": power(names),
         "commands": commands(),
         "targets": targets(),
         "scales": scales(),
@@ -86,6 +89,20 @@ def predictions(verdicts: Verdicts) -> str:
         claim, row = sentence_case(markdown_text(rows[key]["claim"])), rows[key]
         lines.append(f"- {claim} ({key}): **{row['verdict']}**, {row['measured']}")
     return "\n".join(lines)
+
+
+def power(names: dict[str, str]) -> str:
+    """The difference to GRPO that each arm's test finds with power .9, from the standard errors that came."""
+    rows = []
+    for regime, name in names.items():
+        found = pd.read_csv(REFERENCE / name / "summary.csv").query("protocol == 'test' and diff_se > 0")
+        found = found[found["run"] != BASE_RUN]
+        errors = zip(found["diff_se"], found["diff_df"], strict=True)
+        found = found.assign(least=[100 * minimal_effect(se, df, 0.9) for se, df in errors])
+        wide = found.pivot_table(index="run", columns="metric", values="least", sort=False)[["greedy", "pass@8"]]
+        wide = wide.map("{:.1f}".format)
+        rows += [(regime, run_label(run), *cells) for run, cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return markdown(["regime", "method", "greedy accuracy", "pass@8"], rows)
 
 
 def commands() -> str:
