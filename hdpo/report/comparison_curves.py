@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hdpo.claims.results import BASELINE, Results
-from hdpo.render.labels import NOTHING, PERCENT, key, name_ends, state
+from hdpo.render.labels import NOTHING, PERCENT, name_ends, state
 from hdpo.render.runs import run_label
 from hdpo.render.style import PAGE_WIDTH, use_style
-from hdpo.report.comparison_figure import COLORS, GRPO_LONGER, color_of
+from hdpo.report.comparison_figure import GRPO_LONGER, color_key, color_of
 
 TOKENS = ("tokens.rollout", "tokens.privileged", "tokens.forward", "tokens.backward")
 COLUMNS = ["run", "seeds", "step", "tokens", "pass@8"]
@@ -78,8 +78,7 @@ def curves_figure(curves: pd.DataFrame, regimes: list[str]) -> Figure:
         left.yaxis.set_major_formatter(PERCENT)
         left.set_xlabel("steps")
         right.set_xlabel("tokens, millions")
-    handles = [plt.Line2D([], [], label=label, color=color) for label, color in COLORS.items()]
-    key(figure, handles, ncols=4)
+    color_key(figure)
     state(figure, f"Ahead at the end, on validation problems: {'; '.join(best)}" if best else NOTHING)
     name_ends(names)
     return figure

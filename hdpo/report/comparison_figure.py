@@ -33,6 +33,12 @@ def learns_from(run: str) -> str:
     return parse_run(run.removesuffix(f"+{LONGER}")).learns_from
 
 
+def color_key(figure: Figure) -> None:
+    """What the colours say, below the panels."""
+    marks = {"ls": "none", "marker": "o"}
+    key(figure, [plt.Line2D([], [], label=label, color=color, **marks) for label, color in COLORS.items()])
+
+
 def comparison_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -> Figure:
     """Differences to GRPO in points with 95 % intervals, and tokens generated beside GRPO's: a row per method.
 
@@ -110,8 +116,7 @@ def front_figure(gains: pd.DataFrame, costs: pd.DataFrame, regimes: list[str]) -
         axis.set_title(name)
         axis.set_xlabel("greedy accuracy − GRPO's, points")
     axes[0][0].set_ylabel("pass@8 − GRPO's, points")
-    handles = [plt.Line2D([], [], label=label, ls="none", marker="o", color=color) for label, color in COLORS.items()]
-    key(figure, handles, ncols=4)
+    color_key(figure)
     state(figure, _message(gains, regimes))
     name_ends(names)
     return figure

@@ -3,17 +3,18 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from hdpo.claims.results import BASELINE, Results
-from hdpo.render.formats import points
-from hdpo.render.labels import state
+from hdpo.render.formats import points, signed
+from hdpo.render.labels import NOTHING, name_ends, state
 from hdpo.render.runs import parse_run, run_label
 from hdpo.render.style import PAGE_WIDTH, PALETTE, save_figure, use_style
 from hdpo.render.table import make_table, write_table
 from hdpo.report.captions import caption
-from hdpo.report.comparison_figure import color_of
+from hdpo.report.comparison_figure import color_key, color_of
 from hdpo.study.study import Study
 
 METRICS = ("greedy", "pass@8")
@@ -28,7 +29,9 @@ def write_tuning(study: Study) -> Path:
     frame = tuning_frame(Results(study))
     shown = frame.assign(
         method=frame["run"].map(run_label),
-        chosen=frame["chosen"].map({True: "yes", False: ""}),
+        chosen=np.where(
+            frame["chosen"] & frame["edge"], "yes, at the edge", frame["chosen"].map({True: "yes", False: ""})
+        ),
         **{metric: frame[metric].map(points) for metric in (*METRICS, "mean")},
     )
     table = make_table("tuning", shown[["method", "seeds", *METRICS, "mean", "chosen"]], caption("tuning"))
@@ -41,6 +44,7 @@ def tuning_frame(results: Results) -> pd.DataFrame:
     """Differences to GRPO of the last weights in shares, one row per run, and which value of each method is chosen.
 
     The rule: the highest mean of the differences in greedy accuracy and pass@8; a tie goes to the value listed first.
+    `edge` marks the first and the last value of a method's grid: beyond them nothing was tried.
     """
     runs = [run for run in results.runs if run != BASELINE]
     found = {metric: results.differences("last", metric, runs) for metric in METRICS}
@@ -53,24 +57,38 @@ def tuning_frame(results: Results) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["run", "family", "seeds", *METRICS])
     frame["mean"] = frame[list(METRICS)].mean(axis=1)
     best = frame.groupby("family")["mean"].idxmax() if len(frame) else []
-    return frame.assign(chosen=frame.index.isin(best))
+    ends = frame.groupby("family")["run"].agg(["first", "last"]).to_numpy().ravel() if len(frame) else []
+    return frame.assign(chosen=frame.index.isin(best), edge=frame["run"].isin(ends))
 
 
 def tuning_figure(frame: pd.DataFrame) -> Figure:
-    """Fronts of coverage against accuracy: a line per method over its parameter, the chosen value filled."""
+    """Fronts of coverage against accuracy: a line per method over its parameter, the chosen value filled and named."""
     use_style()
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 4.2))
     for line in (axis.axhline, axis.axvline):
         line(0, color=PALETTE["black"], lw=0.9)
-    for family, part in frame.groupby("family", sort=False):
+    names = []
+    for _, part in frame.groupby("family", sort=False):
         color = color_of(part["run"].iloc[0])
         axis.plot(100 * part["greedy"], 100 * part["pass@8"], color=color, lw=1.0, marker="o", mfc="white", ms=4)
         chosen = part[part["chosen"]].iloc[0]
-        at = 100 * chosen["greedy"], 100 * chosen["pass@8"]
-        axis.plot(*at, "o", color=color, ms=5)
-        axis.annotate(str(family), at, (4, 4), textcoords="offset points", color=color, fontsize=7)
+        axis.plot(100 * chosen["greedy"], 100 * chosen["pass@8"], "o", color=color, ms=5)
+        names.append((run_label(chosen["run"]), 100 * chosen["pass@8"], color))
     axis.set_xlabel("greedy accuracy − GRPO's, points")
     axis.set_ylabel("pass@8 − GRPO's, points")
-    names = ", ".join(run_label(run) for run in frame.loc[frame["chosen"], "run"])
-    state(figure, f"Chosen on the development seeds: {names or 'nothing yet'}")
+    color_key(figure)
+    state(figure, _message(frame))
+    name_ends({axis: names})
     return figure
+
+
+def _message(frame: pd.DataFrame) -> str:
+    """Which method gains most at its chosen value, and to which one its parameter matters most."""
+    if frame.empty:
+        return NOTHING
+    best = frame.loc[frame["mean"].idxmax()]
+    spread = frame.groupby("family")["mean"].agg(np.ptp)
+    return (
+        f"Development seeds: {run_label(best['run'])} gains most ({signed(100 * best['mean'])} points, mean of both);"
+        f" the parameter of {spread.idxmax()} matters most ({100 * spread.max():.1f} points)"
+    )

@@ -104,6 +104,7 @@ def test_the_rule_chooses_one_value_of_each_method_from_validation_problems(resu
     assert row["greedy"] == pytest.approx(np.mean(by_seed)) and row["mean"] == pytest.approx(
         (row["greedy"] + row["pass@8"]) / 2
     )
+    assert frame.set_index("run")["edge"].to_dict() == {run: not run.endswith("-0.1") for run in frame["run"]}
     best = frame.loc[frame.groupby("family")["mean"].idxmax(), "run"]
     assert set(frame[frame["chosen"]]["run"]) == set(best)
     assert pd.read_csv(write_tuning(results.study).with_suffix(".csv"))["chosen"].sum() == 2
