@@ -1,5 +1,7 @@
 """The figure of methods side by side: coverage and accuracy gained, and tokens spent."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -35,7 +37,7 @@ def learns_from(run: str) -> str:
 
 def color_key(figure: Figure) -> None:
     """What the colours say, below the panels."""
-    marks = {"ls": "none", "marker": "o"}
+    marks: dict[str, Any] = {"ls": "none", "marker": "o"}
     key(figure, [plt.Line2D([], [], label=label, color=color, **marks) for label, color in COLORS.items()])
 
 
