@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hdpo.claims.reader import Counted
-from hdpo.claims.registration import regime, remarks
+from hdpo.claims.registration import plan_of, regime, remarks
 from hdpo.claims.results import BASELINE, Comparison, Contrast, Results, compare
 from hdpo.render.document import Document, Section, write_document
 from hdpo.render.formats import metric_label, number
@@ -16,7 +16,8 @@ from hdpo.render.style import save_figure
 from hdpo.render.table import Table, make_table, write_text
 from hdpo.report.captions import caption
 from hdpo.report.comparison_curves import curve_rows, curves_figure
-from hdpo.report.comparison_figure import GRPO_LONGER, comparison_figure, front_figure, learns_from
+from hdpo.report.comparison_figure import GRPO_LONGER, METRICS, comparison_figure, front_figure, learns_from
+from hdpo.report.controls import control_frame, question_table
 from hdpo.report.gains import starred
 from hdpo.report.gains_figure import CLASSES
 from hdpo.stats.power import holm
@@ -47,20 +48,23 @@ RESAMPLES = 4000
 def write_comparison(studies: Sequence[Study], out: Path = Path("results/comparison")) -> Path:
     """Write comparison.md, .json, .csv (differences), costs.csv, ranks.csv, curves.csv, and figures as PNG and PDF.
 
+    Where the studies' plan asks for contrasts of methods, contrasts.csv and a table hold them.
+
     The figures: `comparison` with all intervals, `front` of coverage against accuracy, and `curves` of training.
 
-    Of two studies of one regime, the second holds GRPO with other steps, which stands among the first one's methods.
+    Of two studies of one regime, the one with fewer runs holds GRPO with other steps. It stands among the other's methods.
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.
     """
     results: dict[str, Results] = {}
     longer: dict[str, Results] = {}
-    for study in studies:
+    for study in sorted(studies, key=lambda study: -len(study.runs)):
         (longer if regime(study) in results else results)[regime(study)] = Results(study)
     pairs = {name: (found, longer.get(name)) for name, found in results.items()}
     gains = pd.concat([gain_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
-    gains["p_holm"] = holm(gains["p"].to_numpy())
+    tested = gains["outcome"].isin(METRICS).to_numpy()
+    gains.loc[tested, "p_holm"] = holm(gains["p"].to_numpy()[tested])
     costs = pd.concat([cost_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
     ranks = pd.concat([rank_rows(found).assign(regime=name) for name, found in results.items()], ignore_index=True)
     curves = pd.concat([curve_rows(*pair).assign(regime=name) for name, pair in pairs.items()], ignore_index=True)
@@ -70,13 +74,16 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
     for name in results:
         of_regime = [frame[frame["regime"] == name].drop(columns="regime") for frame in (gains, costs, ranks)]
         tables.append(_table(name, *of_regime))
-    lines = remarks([*results.values(), *longer.values()])
+    sections = [Section("", remarks([*results.values(), *longer.values()]), tuple(tables))]
+    planned = plan_of(studies[0])
+    if planned and planned[1].questions:
+        asked = control_frame([*results.values()], planned[1])
+        write_text(out / "contrasts.csv", asked.to_csv(index=False, float_format="%.6f"))
+        sections.append(Section("Planned contrasts", (), (question_table("control", asked),)))
     save_figure(comparison_figure(gains, costs, list(results)), out / "comparison")
     save_figure(front_figure(gains, costs, list(results)), out / "front")
     save_figure(curves_figure(curves, list(results)), out / "curves")
-    write_document(
-        out / "comparison", Document("Methods for cliffs, side by side", (Section("", lines, tuple(tables)),))
-    )
+    write_document(out / "comparison", Document("Methods for cliffs, side by side", tuple(sections)))
     return out / "comparison.md"
 
 

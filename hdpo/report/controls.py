@@ -44,7 +44,7 @@ def write_controls(studies: Sequence[Study], out: Path = Path("results/controls"
     save_figure(controls_figure(frame), out / "controls")
     parts = [Section("", ("Every contrast was planned before its runs.", *remarks(results)))]
     parts += [
-        Section(title, (), (_table(kind, frame[frame["kind"] == kind]),))
+        Section(title, (), (question_table(kind, frame[frame["kind"] == kind]),))
         for kind, title in TITLES.items()
         if (frame["kind"] == kind).any()
     ]
@@ -91,7 +91,7 @@ def verdict_of(row: dict[str, float]) -> str:
     return f"same within {row['margin']:g}" if within else "not settled"
 
 
-def _table(kind: str, frame: pd.DataFrame) -> Table:
+def question_table(kind: str, frame: pd.DataFrame) -> Table:
     """Questions down; differences and verdicts of each regime and metric across."""
     values = zip(map(points, *(frame[end] for end in ("diff", "low", "high", "df"))), frame["verdict"], strict=True)
     cells = [verdict if verdict == NOT_RUN else f"{shown}\n{verdict}" for shown, verdict in values]

@@ -9,6 +9,7 @@ from hdpo.report.comparison import OUTCOMES, RATIOS, cost_rows, gain_rows, rank_
 from hdpo.report.comparison_curves import TOKENS, curve_rows, spent
 from hdpo.report.comparison_figure import GRPO_LONGER, unbeaten
 from hdpo.report.tuning import tuning_frame, write_tuning
+from hdpo.stats.power import holm
 from hdpo.system.errors import UserError
 from helpers.synthetic import CHANGES, make_results, make_study, write_final, write_metrics
 
@@ -90,6 +91,12 @@ def test_everything_is_written_twice_alike(results):
     tables = {"comparison.csv", "costs.csv", "ranks.csv", "curves.csv", "comparison.json", "comparison.md"}
     figures = {f"{name}.{kind}" for name in ("comparison", "front", "curves") for kind in ("pdf", "png")}
     assert {path.name for path in before} == tables | figures
+    gains = pd.read_csv(out / "comparison.csv")
+    tested = gains["outcome"].isin(["greedy", "pass@8"])
+    assert gains.loc[tested, "p_holm"].tolist() == pytest.approx(
+        holm(gains.loc[tested, "p"].to_numpy()).tolist(), abs=1e-5
+    )
+    assert gains.loc[~tested, "p_holm"].isna().all()
     write_comparison([results.study])
     assert {path: path.read_bytes() for path in sorted(out.iterdir())} == before
     assert "hinted rollouts" in (out / "comparison.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import yaml
 from hdpo.claims import registration
 from hdpo.claims.registration import read_plan, runs_hash
 from hdpo.claims.results import Results
+from hdpo.report.comparison import write_comparison
 from hdpo.report.controls import control_frame, verdict_of, write_controls
 from hdpo.stats.power import holm
 from hdpo.study.study import load_study
@@ -59,6 +60,12 @@ def test_verdicts_of_the_made_up_study(study, folder):
     frame = control_frame([Results(study)], read_plan(folder / "plan-toy.yaml")).set_index(["run", "metric"])
     assert frame.loc[(BIG, "pass@8"), "verdict"] == "better" and frame.loc[(BIG, "pass@8"), "diff"] > 0
     assert frame.loc[(SMALL, "greedy"), ["verdict", "seeds"]].tolist() == ["not run", 0]
+
+
+def test_methods_side_by_side_answer_the_contrasts_of_their_plan(study, tmp_path):
+    text = write_comparison([study], tmp_path).read_text(encoding="utf-8")
+    assert "## Planned contrasts" in text and "Is it large?" in text
+    assert pd.read_csv(tmp_path / "contrasts.csv")["run"].tolist() == [BIG] * 2 + ["hdpo-frozen-0.01"] * 2 + [SMALL] * 2
 
 
 @pytest.mark.parametrize(
