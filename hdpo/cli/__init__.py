@@ -128,7 +128,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int | None:
 
         evaluate_test(study, options.run, options.seed)
     elif options.command == "cliffs":
-        from hdpo.run.cliffs import print_cliffs
+        from hdpo.report.place import print_cliffs
 
         print_cliffs(study, options.problems, options.tries)
     elif options.command == "prompts":

@@ -52,7 +52,7 @@ def write_comparison(studies: Sequence[Study], out: Path = Path("results/compari
 
     The figures: `comparison` with all intervals, `front` of coverage against accuracy, and `curves` of training.
 
-    Of two studies of one regime, the one with fewer runs holds GRPO with other steps. It stands among the other's methods.
+    Of two studies of one regime, the one with fewer runs holds GRPO with other steps, a row among the other's methods.
 
     Raises:
         UserError: a result is damaged or belongs elsewhere.

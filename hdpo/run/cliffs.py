@@ -10,26 +10,18 @@ from hdpo.model.tokenizer import encode
 from hdpo.sampling.backend import load_sampler, require_backend
 from hdpo.study.study import Study
 from hdpo.system.errors import UserError
-from hdpo.system.files import write_json
 from hdpo.system.rng import generator
 from hdpo.tasks.scoring import Scorer
 
 PRIVILEGED = 4  # tries with the hint for each problem, as HDPO's default
 
 
-def print_cliffs(study: Study, problems: int = 128, tries: int = 64) -> None:
-    """Sample the base model on training problems, print what kinds of cliffs there are, and write cliffs.json.
+def measure_cliffs(study: Study, problems: int, tries: int) -> dict[str, Any]:
+    """Shares over the first training problems; each problem is tried plainly and with its hint.
 
     Raises:
         UserError: fewer tries than rollouts of a prompt, fewer problems than asked for, or problems without hints.
     """
-    found = measure_cliffs(study, problems, tries)
-    write_json(study.root / "cliffs.json", found)
-    print("\n".join(describe(found)))
-
-
-def measure_cliffs(study: Study, problems: int, tries: int) -> dict[str, Any]:
-    """Shares over the first training problems; each problem is tried plainly and with its hint."""
     group = study.train.rollouts_per_prompt
     if tries < group:
         raise UserError(f"--tries {tries}: a step draws {group} rollouts of a prompt; give at least as many")
@@ -74,6 +66,7 @@ def summarise(plain: np.ndarray, tries: int, hinted: np.ndarray, hinted_tries: i
         "hinted_tries": hinted_tries,
         "always": float((plain == tries).mean()),
         "cliffs": float(cliff.mean()),
+        "depth": float((cliff * plain).sum() / (cliff.sum() * tries)) if cliff.sum() else None,  # pass rate on cliffs
         "never": float(never.mean()),
         "unlucky": float(unlucky.mean()),
         "unlucky_pass_rate": float((unlucky * plain).sum() / (unlucky.sum() * tries)) if unlucky.sum() else None,

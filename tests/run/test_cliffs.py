@@ -17,6 +17,7 @@ def test_shares_by_hand():
     cliff = [1, math.comb(3, 2) / 6, 0, 1 / 6]  # C(n − c, G) / C(n, G)
     assert found["cliffs"] == pytest.approx(sum(cliff) / 4)
     assert (found["never"], found["always"]) == (0.25, 0.25)
+    assert found["depth"] == pytest.approx((cliff[1] * 1 + cliff[3] * 2) / (sum(cliff) * 4))
     assert found["unlucky"] == pytest.approx((cliff[1] + cliff[3]) / 4)
     assert found["unlucky_pass_rate"] == pytest.approx((cliff[1] * 1 + cliff[3] * 2) / ((cliff[1] + cliff[3]) * 4))
     assert (found["hinted_on_never"], found["opened_on_never"]) == (0.5, 1.0)
